@@ -1,0 +1,41 @@
+"""What happens to mail, as values: the only source of metrics, the event log and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NAMES = frozenset({
+    "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
+    "held", "released", "cancelled", "reloaded",
+})
+NONE: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `time` is Unix seconds (UTC). `detail` holds what only some events have:
+    an attempt's source, mx, address, tls, code, enhanced, text, phase, attempt, seconds, class."""
+
+    event: str
+    time: float
+    message: str = ""
+    recipient: str = ""
+    stream: str = ""
+    route: str = ""
+    sender: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, object] = NONE
+
+    def as_dict(self, node: str) -> dict[str, object]:
+        """The JSON object of the event log; empty fields are left out, `detail` is spread."""
+        row: dict[str, object] = {"time": round(self.time, 6), "event": self.event}
+        for name in ("message", "recipient", "stream", "route", "sender"):
+            if value := getattr(self, name):
+                row[name] = value
+        if self.tags:
+            row["tags"] = dict(self.tags)
+        row["node"] = node
+        row.update(self.detail)
+        return row

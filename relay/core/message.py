@@ -1,0 +1,30 @@
+"""A message that is finished and may be queued: signed, with its stream decided once and for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relay.core.content import Content
+from relay.core.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `queue.put` stores. `envelope` is the client's own (reports go to its sender); `return_path`
+    is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
+    A message with `held` waits for an operator."""
+
+    id: str
+    received_at: float
+    due_at: float
+    envelope: Envelope
+    return_path: str
+    stream: str
+    pool: str
+    route: str
+    credential: str = ""
+    client: str = ""
+    held: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    content: Content = field(repr=False, kw_only=True)

@@ -1,0 +1,1 @@
+"""Mail coming in: listeners, the SMTP conversation, who may send what."""

@@ -1,0 +1,1 @@
+"""What happened, told to people and programs: events feed metrics and the event log."""

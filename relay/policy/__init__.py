@@ -1,0 +1,1 @@
+"""YAML rules to decisions: pure, compiled once, asked once for each message."""

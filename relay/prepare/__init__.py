@@ -1,0 +1,1 @@
+"""Finishing a message before it is queued: missing headers, trace, encoding, DKIM."""

@@ -1,0 +1,1 @@
+"""Keeping accepted mail until every recipient has an end."""

@@ -1,0 +1,1 @@
+"""The outbound SMTP protocol without sockets: bytes in, bytes and results out."""

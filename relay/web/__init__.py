@@ -1,0 +1,1 @@
+"""HTTP: health and metrics for monitoring, the control API for the command line."""
