@@ -8,6 +8,7 @@ and reads only as much of a value as its form can search in a few milliseconds.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from re import _constants as codes  # type: ignore[attr-defined]
@@ -18,6 +19,7 @@ OPEN_REPEAT = 16  # a repeat that may run longer than this can be made slow by t
 # Characters looked at, by how the time grows with their number: linear, square, cube. Worst case about
 # 5 million steps of the regex engine (under 0.1 s).
 READ_CHARACTERS = (4000, 4000, 2000, 300)
+ANY_RUN, ANY_ONE = "\ue000", "\ue001"  # stand for the `*` and `?` of a glob that is read as a value
 REPEATS = frozenset({codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT})
 
 
@@ -51,17 +53,16 @@ def compile_pattern(text: str) -> Pattern:
 
 def covers(wide: Pattern, narrow: Pattern) -> bool:
     """Whether everything that `narrow` matches is matched by `wide` too; False where that is undecided.
-    For globs: `narrow` read as a value must match, for each of its wildcards stands for itself only where
-    `wide` has a `*` (or for `?`, any wildcard)."""
-    if wide.text.lower() == narrow.text.lower() or wide.text == "*":
+    A glob is wider when it matches the other read as a value in which `*` and `?` are characters of their own,
+    which only a `*` (for `?`, a `?` too) may take."""
+    if wide.text.lower() == narrow.text.lower():
         return True
     if wide.is_regex or narrow.is_regex:
-        return False
-    # A star of `narrow` may stand for anything, so only a star of `wide` may take it: "\0" is no "?".
-    probe = narrow.text.lower().replace("*", "\0\0")
-    return wide.matches(probe) and wide.matches(probe.replace("\0", "")) and (
-        "?" not in wide.text or "*" not in narrow.text
-    )
+        return wide.text == "*"
+    probe = narrow.text.lower().replace("*", ANY_RUN).replace("?", ANY_ONE)
+    pieces = {"*": ".*", "?": f"[^{ANY_RUN}]"}
+    source = "".join(pieces.get(character, re.escape(character)) for character in wide.text.lower())
+    return re.fullmatch(source, probe, re.DOTALL) is not None
 
 
 def _glob(text: str) -> Callable[[str], bool]:
@@ -97,9 +98,11 @@ def _regex(source: str) -> Callable[[str], bool]:
     if not source:
         raise ValueError("there is no regular expression after `~`")
     try:
-        tree = parser.parse(source, re.IGNORECASE)
-        search = re.compile(source, re.IGNORECASE).search
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what will mean something else in a later Python
+            tree = parser.parse(source, re.IGNORECASE)
+            search = re.compile(source, re.IGNORECASE).search
+    except (re.error, OverflowError, RecursionError, Warning) as error:
         raise ValueError(f"the regular expression does not compile: {error}") from None
     read = READ_CHARACTERS[_growth(tree)]
     return lambda value: search(value[:read]) is not None
@@ -107,7 +110,8 @@ def _regex(source: str) -> Callable[[str], bool]:
 
 def _growth(tree: Any) -> int:
     """How the time to search grows: 1 linear, 2 square, 3 cube; raises ValueError beyond that."""
-    anchored = bool(tree) and tree[0] in ((codes.AT, codes.AT_BEGINNING), (codes.AT, codes.AT_BEGINNING_STRING))
+    starts = ((codes.AT, codes.AT_BEGINNING), (codes.AT, codes.AT_BEGINNING_STRING))
+    anchored = len(tree) > 0 and tree[0] in starts
     growth = _open_repeats(tree, inside=False) + (0 if anchored else 1)
     if growth >= len(READ_CHARACTERS):
         raise ValueError(

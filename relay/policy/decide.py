@@ -38,7 +38,7 @@ class Decision:
 
     stream: Stream | None
     route: str
-    tags: Mapping[str, str] = field(default=NO_TAGS)
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)
     refusal: Reply | None = None
     hold: bool = False
     headers_remove: tuple[str, ...] = ()
@@ -76,9 +76,11 @@ def _route(policy: Policy, view: View) -> Route:
 
 def _stream(policy: Policy, facts: Facts, route: Route) -> tuple[Stream | None, Step | None]:
     """The stream and, where it is not the route's, the step that says so."""
-    for name, why in ((facts.forced_stream, "set by credential or listener"), (facts.chosen_stream, "X-Relay-Stream")):
-        stream = policy.streams.get(name) if name else None
-        if stream:
+    if not (facts.forced_stream or facts.chosen_stream):
+        return route.stream, None
+    forced = (facts.forced_stream, "set by the credential or listener")
+    for name, why in (forced, (facts.chosen_stream, "chosen by X-Relay-Stream")):
+        if stream := policy.streams.get(name):
             return stream, Step(f"stream {name}", stream.where, True, why)
     return route.stream, None
 

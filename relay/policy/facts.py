@@ -28,4 +28,4 @@ class Facts:
     hour: int
     chosen_stream: str = ""
     forced_stream: str = ""
-    chosen_tags: Mapping[str, str] = field(default=NO_TAGS)
+    chosen_tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS)

@@ -12,6 +12,7 @@ from typing import Literal
 from relay.core.pattern import Pattern
 from relay.core.reply import Reply
 from relay.core.retry import Retry
+from relay.policy.facts import Facts
 from relay.policy.rules import Condition
 from relay.policy.templates import Template
 
@@ -123,10 +124,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One of the policy's own `tests:`, ready to run. `given` is plain data, `expect` what must come of it."""
+    """One of the policy's own `tests:`: the facts `given` and what must come of them, by name."""
 
     name: str
-    given: Mapping[str, object]
+    given: Facts
     expect: Mapping[str, object]
     where: str = ""
 
