@@ -53,7 +53,7 @@ def compile_pattern(text: str) -> Pattern:
 
 def covers(wide: Pattern, narrow: Pattern) -> bool:
     """Whether everything that `narrow` matches is matched by `wide` too; False where that is undecided.
-    A glob is wider when it matches the other read as a value in which `*` and `?` are characters of their own,
+    A glob is wider when it matches the other read as a value whose `*` and `?` are characters of their own,
     which only a `*` (for `?`, a `?` too) may take."""
     if wide.text.lower() == narrow.text.lower():
         return True
