@@ -45,7 +45,7 @@ class Listener(Entry):
     networks: list[Network] = Field(default_factory=list)
     tls: Literal["none", "starttls", "implicit"] = "none"
     auth: Literal["none", "optional", "required"] = "none"
-    stream: Text | Literal[""] = Field(default="", json_schema_extra={"type": "string"})
+    stream: Text = ""
     streams: list[Text] = Field(default_factory=list)
     senders: list[Text] = Field(default_factory=list)
     profile: Literal["modern", "legacy"] = "modern"
@@ -68,7 +68,7 @@ class Certificate(Entry):
 class Queue(Entry):
     """Where accepted mail is kept; "" is queue.db in the data folder."""
 
-    url: Text | Literal[""] = Field(default="", json_schema_extra={"type": "string"})
+    url: Text = ""
 
 
 class Delivery(Entry):
@@ -115,7 +115,7 @@ class Config(Entry):
     data: FilePath
     policies: FilePath
     listeners: Annotated[dict[Text, Listener], Field(min_length=1)]
-    postmaster: Text | Literal[""] = Field(default="", json_schema_extra={"type": "string"})
+    postmaster: Text = ""
     tls: Certificate | None = None
     credentials: FilePath | None = None
     queue: Queue = Queue()

@@ -90,7 +90,8 @@ class Node:
         *parents, last = path or ("",)
         holder = self.at(*parents)
         value = self.at(*path)
-        return (holder.keys or {}).get(str(last), (value.line, value.column))
+        keys = holder.keys or {}
+        return keys.get(str(last), (value.line, value.column))
 
 
 def load(text: str, file: str) -> tuple[Node | None, list[Problem]]:
@@ -150,11 +151,10 @@ class _Composer:
         return (None if root is None or root.value is None else root), self.problems
 
     def problem(self, event: Any, message: str, hint: str) -> None:
-        mark = event.start_mark
-        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, message, hint))
+        self.problems.append(Problem(self.file, *_place(event), message, hint))
 
     def node(self, event: Any, depth: int) -> Node:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = _place(event)
         if isinstance(event, yaml.AliasEvent):
             hint = f'aliases are not supported; quote what is text: "*{event.anchor}"'
             self.problem(event, f"`*{event.anchor}` is an alias", hint)
@@ -191,7 +191,8 @@ class _Composer:
         """The key's text, or None where there is a problem with it."""
         if not isinstance(event, yaml.ScalarEvent):
             self.node(event, depth + 1)
-            self.problem(event, "a key must be one word or quoted text", "braces and brackets need quotes here")
+            hint = "braces and brackets need quotes here"
+            self.problem(event, "a key must be one word or quoted text", hint)
             return None
         text = str(event.value)
         if text == "<<" and event.implicit[0]:
@@ -202,7 +203,7 @@ class _Composer:
         elif not text:
             self.problem(event, "a key is missing before `:`", "name the setting")
         else:
-            keys[text] = (event.start_mark.line + 1, event.start_mark.column + 1)
+            keys[text] = _place(event)
             return text
         return None
 
@@ -213,6 +214,11 @@ class _Composer:
             event = next(self.events)
             open_ones += isinstance(event, yaml.CollectionStartEvent)
             open_ones -= isinstance(event, yaml.CollectionEndEvent)
+
+
+def _place(event: Any) -> tuple[int, int]:
+    """Line and column of an event, counted from 1."""
+    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 def scalar(text: str) -> Scalar:

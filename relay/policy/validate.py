@@ -24,17 +24,23 @@ class Entry(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+Path = tuple[str | int, ...]
 
 
 def validate(
-    model: type[Model], node: Node, file: str, *, context: dict[str, Any] | None = None
+    model: type[Model],
+    node: Node,
+    file: str,
+    *,
+    path: Path = (),
+    context: dict[str, Any] | None = None,
 ) -> tuple[Model | None, list[Problem]]:
-    """The model filled from the tree, or None and a problem for every mistake. `context` reaches the
-    model's own validators."""
+    """The model filled from what lies at `path` in the tree, or None and a problem for every mistake.
+    `context` reaches the model's own validators."""
     try:
-        return model.model_validate(node.plain(), context=context), []
+        return model.model_validate(node.at(*path).plain(), context=context), []
     except ValidationError as error:
-        problems = [_problem(model, node, file, one) for one in error.errors(include_url=False)]
+        problems = [_problem(model, node, file, path, one) for one in error.errors(include_url=False)]
         return None, sorted(set(problems))
 
 
@@ -45,17 +51,20 @@ def nearest(word: str, allowed: Sequence[str]) -> str:
     return f"{start}allowed: {', '.join(allowed)}" if allowed else "there are none"
 
 
-def _problem(model: type[BaseModel], node: Node, file: str, error: ErrorDetails) -> Problem:
-    path = _real_path(node, error["loc"])
+def _problem(
+    model: type[BaseModel], node: Node, file: str, start: Path, error: ErrorDetails
+) -> Problem:
+    """The place and the words for one of pydantic's errors."""
+    inner = _real_path(node.at(*start), error["loc"])
+    path = [*start, *inner]
     kind, value = error["type"], error["input"]
-    name = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
-        line, column = node.place(*path)
-        return Problem(file, line, column, f"unknown key `{name}`", nearest(name, _allowed(model, path[:-1])))
+        name = str(path[-1])
+        hint = nearest(name, _allowed(model, inner[:-1]))
+        return Problem(file, *node.place(*path), f"unknown key `{name}`", hint)
     if kind == "missing":
-        line, column = node.place(*path)
         missing = str(error["loc"][-1])
-        return Problem(file, line, column, f"`{missing}` is missing{_in(path)}", "add it")
+        return Problem(file, *node.place(*path), f"`{missing}` is missing{_in(path)}", "add it")
     spot = node.at(*path)
     message, hint = _words(error, kind, value)
     return Problem(file, spot.line, spot.column, f"{_dotted(path)}{message}", hint)
