@@ -34,8 +34,10 @@ _NO_QUIT = frozenset({State.BODY, State.HANDSHAKE, State.LOGIN, State.QUITTING})
 class Session:
     """Everything a session remembers. Only the modules of this package touch it."""
 
-    __slots__ = ("capabilities", "current", "ending", "expected", "happenings", "helo", "login",
-                 "login_lines", "next", "out", "progress", "reset_due", "sent", "starttls", "state", "steps", "tls")
+    __slots__ = (
+        "capabilities", "current", "ending", "expected", "happenings", "helo", "login", "login_lines",
+        "next", "out", "progress", "reset_due", "sent", "starttls", "state", "steps", "tls",
+    )
 
     def __init__(self, helo: str, starttls: StartTls, login: Login | None, secured: bool) -> None:
         self.helo = helo.encode("ascii")
