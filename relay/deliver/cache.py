@@ -38,6 +38,11 @@ class SharedCache(Generic[K, V]):
         self._kept.move_to_end(key)
         return entry[0]
 
+    def left_s(self, key: K) -> float:
+        """Seconds until the kept value expires; 0 when there is none."""
+        entry = self._kept.get(key)
+        return max(0.0, entry[1] - self._clock()) if entry else 0.0
+
     async def get(self, key: K) -> V:
         """The value, kept or new; raises what `make` raised, to every asker, and keeps nothing then."""
         value = self.peek(key)

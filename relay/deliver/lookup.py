@@ -76,7 +76,7 @@ def parse_server(text: str) -> tuple[str, int]:
     except ValueError:
         address, number = "", 0
     if not 0 < number < 65536:
-        raise ValueError(f'not a DNS server: {text!r}; write "192.0.2.1", "192.0.2.1:53" or "[2001:db8::1]:53"')
+        raise ValueError(f'not a DNS server: {text!r}; write "192.0.2.1", "192.0.2.1:53", "[2001:db8::1]:53"')
     return address, number
 
 

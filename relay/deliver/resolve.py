@@ -153,7 +153,7 @@ class Resolver:
         hosts = self._allowed(left)
         if not hosts:
             return _failed("5.4.4", self._refusals(domain, left)), KEEP_FAILED_S
-        ttl_s = min(ttl_s, *(answer.ttl_s for _, _, answer in left))
+        ttl_s = min(ttl_s, *(self._addresses.left_s(name) for _, name, _ in left))
         site = site_name(name for _, name in usable)
         return Route(site, hosts, self.settings.port), min(max(ttl_s, MIN_KEEP_S), MAX_KEEP_S)
 
