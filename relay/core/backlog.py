@@ -1,0 +1,105 @@
+"""One stream's waiting recipients, as many as memory may hold; the rest stays in the store, in order.
+
+Invariant: everything of the stream that waits and stands at or before `horizon` is in memory (here or handed
+out), nothing behind it is. So a campaign of a million costs memory for `most` of them, nothing is ever
+forgotten or taken twice, and another stream's backlog is never in the way.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from relay.core.waiting import START, Mark, Waiting
+
+LAST = "~"  # sorts behind every message id
+
+
+class Page(NamedTuple):
+    """What to read from the store: at most `limit` in order, behind `after`, due by `before` (Unix s)."""
+
+    after: Mark
+    before: float
+    limit: int
+
+
+class Backlog:
+    """`most`: how many recipients may be in memory; `ahead_s`: how far before they are due they are read."""
+
+    __slots__ = ("_late", "_page", "_timed", "ahead_s", "horizon", "most", "out")
+
+    def __init__(self, most: int, ahead_s: float = 60.0) -> None:
+        self.most = most
+        self.ahead_s = ahead_s
+        self.horizon: Mark = START
+        self.out = 0  # handed out by `due` and not yet given back by `left`
+        self._timed: list[Waiting] = []
+        self._page: Page | None = None
+        self._late: list[Waiting] = []
+
+    def __len__(self) -> int:
+        return len(self._timed) + self.out
+
+    def add(self, waiting: Waiting) -> None:
+        """Takes note of one that was just stored; one behind the horizon is left to the store."""
+        if waiting.mark > self.horizon:
+            if self._page is not None:
+                self._late.append(waiting)  # the page under way may or may not have seen it
+            return
+        heappush(self._timed, waiting)
+        if len(self) > self.most and waiting.mark < self.horizon:
+            self._draw_in(waiting.mark)
+
+    def _draw_in(self, horizon: Mark) -> None:
+        """Forgets what is behind a nearer horizon: the store has it."""
+        self.horizon = horizon
+        self._timed = [waiting for waiting in self._timed if waiting.mark <= horizon]
+        heapify(self._timed)
+
+    def due(self, now: float) -> list[Waiting]:
+        """Hands out everything due by `now`, in order."""
+        ready = []
+        while self._timed and self._timed[0].due_at <= now:
+            ready.append(heappop(self._timed))
+        self.out += len(ready)
+        return ready
+
+    def left(self, count: int = 1) -> None:
+        """`count` of those handed out are done with or under way: they no longer take room."""
+        self.out -= count
+
+    def next_due(self) -> float | None:
+        """When the first of those in memory is due (Unix s), or None."""
+        return self._timed[0].due_at if self._timed else None
+
+    def page_wanted(self, now: float) -> Page | None:
+        """The page to read now, or None. The caller reads it and brings it to `page_arrived`."""
+        near = self.horizon[0] < now + self.ahead_s / 2
+        if self._page is not None or not near or len(self) > self.most // 2:
+            return None
+        self._page = Page(self.horizon, now + self.ahead_s, self.most - len(self))
+        return self._page
+
+    def page_arrived(self, found: list[Waiting]) -> None:
+        """Moves the horizon over the page, and takes in what was stored while it was read."""
+        page, self._page = self._page, None
+        assert page is not None, "a page nobody asked for"
+        full = len(found) >= page.limit
+        self.horizon = found[-1].mark if full else (page.before, LAST, 0)
+        known = {waiting.mark for waiting in found}
+        late, self._late = self._late, []
+        for waiting in found:
+            heappush(self._timed, waiting)
+        for waiting in late:
+            if waiting.mark not in known:
+                self.add(waiting)
+
+    def page_failed(self) -> None:
+        """The store could not answer: the same page may be wanted again."""
+        self._page = None
+        self._late = []
+
+    def restart(self) -> None:
+        """Forgets everything that was not handed out: an operator changed the store under it."""
+        self.horizon, self._timed, self._late = START, [], []
+        self._page = None
