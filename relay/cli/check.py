@@ -19,7 +19,7 @@ def check(
     config: ConfigOption = None,
 ) -> None:
     """Read config, policies, keys and credentials; exit code 0, or 1 with every error at once."""
-    from relay.config import check_all
+    from relay.config.read import check_all
 
     path = own_config(file or config)
     problems = check_all(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relay.cli.failure import Failed
 
 if TYPE_CHECKING:
-    from relay.config import Config
+    from relay.config.model import Config
 
 DEFAULTS = (Path("config/relay.yaml"), Path("/etc/relay/relay.yaml"))
 QUICKSTART = Path("config/quickstart.yaml")  # what `make run` starts; only commands that ask try it
@@ -56,7 +56,7 @@ def running_config(given: Path | None) -> Config:
 
 
 def _load(path: Path) -> tuple[Config | None, list[object]]:
-    from relay.config import load_config
+    from relay.config.read import load_config
 
     config, problems = load_config(path)
     return config, list(problems)

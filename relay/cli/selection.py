@@ -11,7 +11,7 @@ from relay.cli.failure import Misused
 from relay.web.filters import BadFilter, filter_fields, parse_filter
 
 Messages = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Message ids.", show_default=False)]
-StreamOption = Annotated[str | None, typer.Option("--stream", metavar="GLOB", help="Stream name.")]
+StreamOption = Annotated[str | None, typer.Option("--stream", metavar="NAME", help="Stream.")]
 DomainOption = Annotated[str | None, typer.Option("--domain", metavar="GLOB", help="Recipient's domain.")]
 SenderOption = Annotated[str | None, typer.Option("--sender", metavar="GLOB", help="Envelope sender.")]
 RecipientOption = Annotated[str | None, typer.Option("--recipient", metavar="GLOB", help="Recipient address.")]

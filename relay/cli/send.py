@@ -19,7 +19,7 @@ from relay.cli.place import running_config
 from relay.cli.submit import Listens, Refused, Unreachable, plain_listener, submit
 
 if TYPE_CHECKING:
-    from relay.config import Config
+    from relay.config.model import Config
 
 TEXT = "This message was written by relay send.\n"
 
