@@ -183,7 +183,7 @@ class Dispatcher:
             by_message.setdefault(waiting.message, []).append(waiting)
         for message, waiting_here in by_message.items():
             stored = self.recent.get(message) or await self._load(message)
-            still = [waiting for waiting in waiting_here if stored and waiting.index in stored.recipients]
+            still = [waiting for waiting in waiting_here if stored and waiting.nth in stored.recipients]
             if stored and still:
                 self.settler.settle(stored, still, [outcome] * len(still), attempt)
             gone = [waiting for waiting in waiting_here if waiting not in still]

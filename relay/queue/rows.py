@@ -33,7 +33,7 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
     state = "held" if message.held else "queued"
     return [
         (
-            message.id, place.index, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
+            message.id, place.nth, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
             recipient.orcpt, message.stream, state, message.received_at, message.due_at,
         )
         for place, recipient in zip(waiting, message.envelope.recipients, strict=True)
