@@ -8,11 +8,9 @@ does not pay each time; reloading credentials forgets all of them.
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import functools
 import hashlib
 import hmac
-import re
 import secrets
 import time
 from collections import OrderedDict
@@ -20,6 +18,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from relay.core.envelope import Client
+from relay.core.pattern import Pattern, compile_pattern
 from relay.core.reply import Reply
 from relay.inbound.backoff import Backoff
 from relay.inbound.credentials import HASHER, Credential, verify
@@ -136,7 +135,7 @@ class Access:
         account = self.credentials.get(credential)
         fences = (self.senders.get(listener, ()), account.senders if account else ())
         for globs in fences:
-            if globs and not _matcher(globs)(address):
+            if globs and not any(pattern.matches(address) for pattern in _patterns(globs)):
                 raise Refused(reason, address=address or "no address", allowed=", ".join(globs))
         if credential and account is None:  # taken away by a reload while its session lives
             raise Refused(reason, address=address, allowed="nothing, the credential is gone")
@@ -147,6 +146,5 @@ def _at_home(credential: Credential, address: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _matcher(globs: tuple[str, ...]) -> Callable[[str], object]:
-    """A function that tells whether an address matches one of the globs, without regard to case."""
-    return re.compile("|".join(fnmatch.translate(glob) for glob in globs), re.IGNORECASE).match
+def _patterns(globs: tuple[str, ...]) -> tuple[Pattern, ...]:
+    return tuple(compile_pattern(glob) for glob in globs)

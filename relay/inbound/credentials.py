@@ -24,6 +24,7 @@ from pathlib import Path
 import argon2
 import yaml
 
+from relay.core.pattern import compile_pattern
 from relay.inbound.settings import Network
 
 # OWASP Password Storage Cheat Sheet (2025): argon2id with 19 MiB, 2 passes, 1 lane. More memory a check
@@ -139,7 +140,7 @@ class _Reader:
         return Credential(
             name=name,
             hash=hashed,
-            senders=tuple(text for _, text in self.texts(fields, "senders")),
+            senders=self.senders(fields),
             stream=self.text(fields, "stream"),
             streams=tuple(text for _, text in self.texts(fields, "streams")),
             networks=self.networks(fields),
@@ -181,6 +182,15 @@ class _Reader:
         if not node.value:
             self.problem(node, f"{name} is empty", f"leave {name} out to mean any")
         return [(item, str(item.value)) for item in node.value]
+
+    def senders(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> tuple[str, ...]:
+        found = []
+        for node, text in self.texts(fields, "senders"):
+            try:
+                found.append(compile_pattern(text).text)
+            except ValueError as error:
+                self.problem(node, f"senders: {error}")
+        return tuple(found)
 
     def networks(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> tuple[Network, ...]:
         found = []

@@ -171,7 +171,7 @@ def _orcpt(given: dict[str, str | None], *, utf8: bool) -> str:
 
 def helo_text(arg: str | None) -> str:
     """The client's name for itself, safe for a header: what is not a letter, digit or one of `._:-[]` becomes
-    `?`. Single labels, underscores and bare IPs are fine: many clients have nothing better. Raises Refused."""
+    `?`. Single labels, underscores and bare IPs are fine: many have nothing better. Raises Refused."""
     if not arg or not arg.strip():
         raise Refused("syntax", syntax="EHLO name, or HELO name")
     return NOT_HELO.sub("?", arg.strip()[:255])

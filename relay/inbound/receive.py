@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 from relay.core.content import Content, MemoryBody
-from relay.core.headers import FIELD, split_message
+from relay.core.headers import split_message
 from relay.inbound.data import DataReader
 from relay.inbound.reception import MemoryBudget
 from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings
-from relay.queue.spool import FileBody, SpoolWriter
+from relay.queue.spool import FileBody, Spool, SpoolWriter
 
 MAX_HOPS = 100  # RFC 5321 §6.3: at least 100 Received fields before a loop is assumed
 RETRY_BYTES = 32_768  # how much more of a long header must come before its end is looked for again
 RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+FIELD_START = re.compile(rb"[!-9;-~]+[ \t]*:")  # RFC 5322 §2.2; white space there is obsolete, §4.5
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +30,14 @@ log = logging.getLogger(__name__)
 class Receiver:
     """Takes one message: `feed` until it gives the rest, `finish` once, `release` always."""
 
-    __slots__ = ("_budget", "_front", "_header", "_path", "_settings", "_taken", "_trouble", "_try_at",
-                 "_writer", "reader")  # fmt: skip
+    __slots__ = ("_budget", "_front", "_header", "_path", "_settings", "_spool", "_taken", "_trouble",
+                 "_try_at", "_writer", "reader")  # fmt: skip
 
-    def __init__(self, settings: ListenerSettings, budget: MemoryBudget) -> None:
+    def __init__(self, settings: ListenerSettings, budget: MemoryBudget, spool: Spool | None) -> None:
         self.reader = DataReader(repair=settings.legacy)
         self._settings = settings
         self._budget = budget
+        self._spool = spool
         self._taken = 0
         self._front = b""  # a beginning so long that it will be spooled, while its header has no end yet
         self._try_at = settings.spill_bytes
@@ -51,7 +55,7 @@ class Receiver:
             except Refused as refused:
                 self._fail(refused)
             except OSError as error:
-                log.error("cannot write to spool %s: %s", self._settings.spool, error)
+                log.error("cannot write to the spool: %s", error)
                 self._fail(Refused("no-space"))
         if self._trouble is not None:
             self.reader.pieces.clear()
@@ -67,16 +71,17 @@ class Receiver:
         if not self._budget.take(amount):
             raise Refused("out-of-memory")
         self._taken += amount
-        if size > self._try_at and self._settings.spool:
-            self._spill()
+        if size > self._try_at and self._spool is not None:
+            self._spill(self._spool)
 
-    def _spill(self) -> None:
+    def _spill(self, spool: Spool) -> None:
         """Moves the body to a file once the header is known to be complete."""
         data = self._front + self.reader.take()
         header, body = split_message(data)
-        whole = len(header) + len(body) < len(data) or b"\n" in body  # else the header may go on
+        ended = b"\r\n\r\n" in data or data.startswith(b"\r\n")
+        whole = ended or b"\n" in body  # else the header may go on
         if not whole:
-            unsure = header or FIELD.match(data)
+            unsure = header or FIELD_START.match(data)
             if unsure and len(data) > self._settings.max_header_bytes:
                 raise Refused("header-too-big", limit=self._settings.max_header_bytes)
             if unsure or len(data) <= self._settings.max_header_bytes:
@@ -86,7 +91,7 @@ class Receiver:
         self._front = b""
         self._header = header
         self._check_header(header)
-        self._writer = SpoolWriter(self._settings.spool)
+        self._writer = spool.writer()
         self._path = self._writer.path
         self._writer.write(body)
         self._budget.give(self._taken - len(header))
@@ -129,7 +134,7 @@ class Receiver:
             self._writer.abandon()
             self._writer = None
         elif self._path:
-            FileBody(self._path, 0).remove()
+            Path(self._path).unlink(missing_ok=True)  # gone when the commit has moved it
 
     def release(self) -> None:
         """Gives the memory back to the budget; may be called twice."""

@@ -15,6 +15,7 @@ from relay.core.reply import Reply
 from relay.inbound.access import Access
 from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings
+from relay.queue.spool import Spool
 
 Accept = Callable[[Submission], Awaitable[Reply]]
 Notify = Callable[[Event], None]
@@ -62,6 +63,7 @@ class Reception:
         accept: Accept,
         *,
         budget: MemoryBudget,
+        spool: Spool | None = None,
         tls: ssl.SSLContext | None = None,
         notify: Notify = lambda event: None,
         on_connection: Callable[[int], None] = lambda delta: None,
@@ -71,6 +73,7 @@ class Reception:
         self.access = access
         self.accept = accept
         self.budget = budget
+        self.spool = spool
         self.tls = tls
         self.notify = notify
         self.on_connection = on_connection
@@ -110,7 +113,8 @@ class Reception:
         self._left.clear()
         leaving = asyncio.ensure_future(self._left.wait())
         try:
-            await asyncio.wait([leaving, *self.commits], timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            ends = [leaving, *self.commits]
+            await asyncio.wait(ends, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             leaving.cancel()
 

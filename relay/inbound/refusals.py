@@ -56,9 +56,9 @@ REFUSALS: dict[str, Refusal] = {
         "see the log line beside it: an old protocol, or a certificate the client does not trust"),
     # syntax and order
     "unknown-command": Refusal(500, "5.5.1", "unknown command", A, "the client said what is no SMTP"),
-    "not-a-browser": Refusal(421, "5.7.0", "this is no web server", N, "a browser, or a page that abuses one"),
+    "not-a-browser": Refusal(421, "5.7.0", "this is no web server", N, "a browser, or a page using one"),
     "not-implemented": Refusal(502, "5.5.1", "command not implemented", A, "SMTP the relay does not speak"),
-    "empty-line": Refusal(500, "5.5.2", "an empty line is no command", A, "often a body after DATA was refused"),
+    "empty-line": Refusal(500, "5.5.2", "an empty line", A, "often a body after refused DATA"),
     "bare-line-feed": Refusal(500, "5.5.2", "lines must end with CRLF; listen with profile: legacy for a"
         " client that cannot", A, "the client ends its commands with LF alone"),
     "control-character": Refusal(500, "5.5.2", "control characters in a command", A, "NUL, CR or another"),
@@ -71,7 +71,7 @@ REFUSALS: dict[str, Refusal] = {
     "nested-mail": Refusal(503, "5.5.1", "a message is under way; RSET to drop it", A, "MAIL after MAIL"),
     "mail-first": Refusal(503, "5.5.1", "send MAIL first", A, "RCPT or DATA without MAIL"),
     "rcpt-first": Refusal(503, "5.5.1", "no valid recipients", N, "DATA after every RCPT was refused"),
-    "in-transaction": Refusal(503, "5.5.1", "not while a message is under way", A, "AUTH, STARTTLS after MAIL"),
+    "in-transaction": Refusal(503, "5.5.1", "not within a message", A, "AUTH or STARTTLS after MAIL"),
     # addresses
     "bad-sender": Refusal(553, "5.1.7", "{text}", S, "the address of MAIL is not well formed"),
     "bad-recipient": Refusal(553, "5.1.3", "{text}", S, "the address of RCPT is not well formed"),

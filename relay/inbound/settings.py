@@ -16,8 +16,8 @@ class ListenerSettings:
 
     `networks`: who may relay without a credential. `tls`: none, starttls or implicit. `auth`: none, optional
     or required. `auth_clear`: whether passwords may come in clear text; None: only with profile legacy.
-    `senders`: globs of the addresses that may be used as sender here; empty: any. `spool`: directory for
-    bodies too large for memory; `spill_bytes`: from which size on.
+    `senders`: globs of the addresses that may be used as sender here; empty: any. `spill_bytes`: from which
+    size on a message is kept in the spool while it arrives, not in memory.
 
     Limits and where they come from: at least 100 recipients and 5 minutes between commands (RFC 5321
     §4.5.3.1.8, §4.5.3.2.7), 3 minutes between blocks of DATA (§4.5.3.2.5). `data_min_bytes_per_s` counts
@@ -34,7 +34,6 @@ class ListenerSettings:
     profile: str = "modern"
     senders: tuple[str, ...] = ()
     postmaster: str = ""
-    spool: str = ""
     spill_bytes: int = 102_400
     max_message_bytes: int = 52_428_800
     max_header_bytes: int = 262_144

@@ -9,13 +9,13 @@ import warnings
 LEGACY_CIPHERS = "ALL:!aNULL:!eNULL:!EXPORT:@SECLEVEL=0"
 
 ELSEWHERE = "listen with profile: legacy on a port of its own"
-DISTRUST = "this client does not trust our certificate; serve the full chain of a public CA, or install ours there"
+DISTRUST = "this client does not trust our certificate; serve the chain of a public CA, or install ours there"
 HINTS = {  # OpenSSL's reason: what it means and what to do
     "UNSUPPORTED_PROTOCOL": f"this client offered only an old TLS version; {ELSEWHERE}",
     "VERSION_TOO_LOW": f"this client offered only an old TLS version; {ELSEWHERE}",
     "NO_SHARED_CIPHER": f"this client knows only old ciphers; {ELSEWHERE}",
     "NO_SHARED_SIGNATURE_ALGORITHMS": f"this client knows only old signatures; {ELSEWHERE}",
-    "WRONG_VERSION_NUMBER": "this client does not speak TLS here; tls: implicit wants TLS from the first byte",
+    "WRONG_VERSION_NUMBER": "this client does not speak TLS here; tls: implicit wants it from the first byte",
     "HTTP_REQUEST": "this is a web browser or a health check, not a mail client",
     "TLSV1_ALERT_UNKNOWN_CA": DISTRUST,
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": DISTRUST,

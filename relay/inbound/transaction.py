@@ -119,7 +119,7 @@ class Transaction(Connection):
         if not draft.recipients:
             raise Refused("rcpt-first")
         self.say(GO_AHEAD)
-        receiver = Receiver(self.settings, self.reception.budget)
+        receiver = Receiver(self.settings, self.reception.budget, self.reception.spool)
         try:
             content = await self._receive(receiver)
         except BaseException:
