@@ -24,10 +24,21 @@ def check(
     path = own_config(file or config)
     problems = check_all(path)
     if as_json:
-        show_json({"file": str(path), "problems": [
-            {"file": one.file, "line": one.line, "column": one.column, "message": one.message, "hint": one.hint}
-            for one in problems
-        ]})
+        show_json(
+            {
+                "file": str(path),
+                "problems": [
+                    {
+                        "file": one.file,
+                        "line": one.line,
+                        "column": one.column,
+                        "message": one.message,
+                        "hint": one.hint,
+                    }
+                    for one in problems
+                ],
+            }
+        )
     elif problems:
         print("\n".join(str(problem) for problem in problems), file=sys.stderr)
         count = len(problems)

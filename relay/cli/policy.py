@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from relay.policy.model import Policy
 
 app = noun("policy", "The policies: run their tests, explain a decision.")
-Folder = Annotated[Path | None, typer.Option("--policies", metavar="FOLDER", help="Default: the configured one.")]
+Folder = Annotated[
+    Path | None, typer.Option("--policies", metavar="FOLDER", help="Default: the configured one.")
+]
 
 
 @app.command("test")
@@ -37,16 +39,24 @@ def test(folder: Folder = None, as_json: JsonOption = False, config: ConfigOptio
     results = run_examples(read_policies(folder, config)[1])
     failed = [result for result in results if result.problems]
     if as_json:
-        show_json([
-            {"name": result.name, "where": result.where, "problems": [str(problem) for problem in result.problems]}
-            for result in results
-        ])
+        show_json(
+            [
+                {
+                    "name": result.name,
+                    "where": result.where,
+                    "problems": [str(problem) for problem in result.problems],
+                }
+                for result in results
+            ]
+        )
     else:
         for result in results:
             print(f"{'FAILED' if result.problems else 'ok    '} {result.where} {clean(result.name)}")
             for problem in result.problems:
                 print(f"       {clean(problem)}")
-        print(f"{len(results) - len(failed)} passed, {len(failed)} failed in {time.perf_counter() - started:.2f} s")
+        print(
+            f"{len(results) - len(failed)} passed, {len(failed)} failed in {time.perf_counter() - started:.2f} s"
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -69,7 +79,9 @@ def explain(
     from relay.policy.decide import decide
 
     settings, policy = read_policies(folder, config)
-    origin = Origin(client, listener or next(iter(settings.listeners), "") if settings else listener, credential)
+    origin = Origin(
+        client, listener or next(iter(settings.listeners), "") if settings else listener, credential
+    )
     message = read_file(file)
     decision = decide(policy, read_facts(message, sender, recipient, origin, settings), explain=True)
     if as_json:
@@ -139,12 +151,16 @@ def stream_rights(origin: Origin, settings: Config | None) -> tuple[str, tuple[s
         return "", ()
     listener = settings.listeners.get(origin.listener)
     if listener is None:
-        raise Misused(f"no listener is called {origin.listener!r}; there are: {', '.join(settings.listeners)}")
+        raise Misused(
+            f"no listener is called {origin.listener!r}; there are: {', '.join(settings.listeners)}"
+        )
     if not origin.credential:
         return listener.stream, tuple(listener.streams)
     known, _ = load_credentials(str(settings.credentials)) if settings.credentials else ({}, [])
     if origin.credential not in known:
-        raise Misused(f"no credential is called {origin.credential!r}; there are: {', '.join(known) or 'none'}")
+        raise Misused(
+            f"no credential is called {origin.credential!r}; there are: {', '.join(known) or 'none'}"
+        )
     account = known[origin.credential]
     return account.stream or listener.stream, account.streams or tuple(listener.streams)
 
