@@ -1,4 +1,4 @@
-"""Everything `relay check` looks at: config, policies, keys, credentials, certificates; all errors at once."""
+"""What `relay check` looks at: config, policies, keys, credentials, certificates; all errors at once."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _permissions(report: CheckReport, path: Path) -> None:
 def _check_certificate(report: CheckReport, config: Config, now: datetime) -> None:
     """Whether certificate and key can be used together, and for how long."""
     if config.tls is None:
-        return
+        return None
     try:
         chain = x509.load_pem_x509_certificates(config.tls.certificate.read_bytes())
         ends = min(one.not_valid_after_utc for one in chain)
@@ -180,10 +180,10 @@ def _check_certificate(report: CheckReport, config: Config, now: datetime) -> No
 def _tls(report: CheckReport, config: Config, key: str, reason: str) -> None:
     assert config.tls is not None, "only asked where there is one"
     message = f"{getattr(config.tls, key)} {reason}"
-    report.problems.append(_at(config, message, "certificate chain and key must be PEM and a pair", "tls", key))
+    report.problems.append(
+        _at(config, message, "certificate chain and key must be PEM and a pair", "tls", key)
+    )
 
 
 def _reason(error: Exception) -> str:
     return (error.strerror or "unreadable") if isinstance(error, OSError) else "it is not PEM"
-
-

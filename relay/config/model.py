@@ -53,8 +53,12 @@ class Listener(Entry):
     max_connections_per_client: Count = 100
     max_recipients: Annotated[Whole, Field(ge=100)] = 1000  # RFC 5321 §4.5.3.1.8: at least 100
     max_errors: Count = 20
-    max_message_bytes: Size = Field(default=50 << 20, alias="max_message_size", ge=65536)  # RFC 5321 §4.5.3.1.7: 64K
-    idle_timeout_s: Wait = Field(default=300.0, alias="idle_timeout")  # RFC 5321 §4.5.3.2.7: at least 5 minutes
+    max_message_bytes: Size = Field(
+        default=50 << 20, alias="max_message_size", ge=65536
+    )  # RFC 5321 §4.5.3.1.7: 64K
+    idle_timeout_s: Wait = Field(
+        default=300.0, alias="idle_timeout"
+    )  # RFC 5321 §4.5.3.2.7: at least 5 minutes
     session_timeout_s: Wait = Field(default=3600.0, alias="session_timeout")
 
 

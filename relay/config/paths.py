@@ -67,15 +67,25 @@ def _filled(text: str, what: str) -> SecretStr:
 
 
 PATH_SCHEMA = WithJsonSchema({"type": "string", "description": "a path, relative to this file's folder"})
-SECRET_SCHEMA = WithJsonSchema({
-    "description": "a secret: text, {file: PATH} or {env: NAME}",
-    "anyOf": [
-        {"type": "string"},
-        {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"],
-         "additionalProperties": False},
-        {"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"],
-         "additionalProperties": False},
-    ],
-})
+SECRET_SCHEMA = WithJsonSchema(
+    {
+        "description": "a secret: text, {file: PATH} or {env: NAME}",
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "properties": {"file": {"type": "string"}},
+                "required": ["file"],
+                "additionalProperties": False,
+            },
+            {
+                "type": "object",
+                "properties": {"env": {"type": "string"}},
+                "required": ["env"],
+                "additionalProperties": False,
+            },
+        ],
+    }
+)
 FilePath = Annotated[Path, BeforeValidator(resolve), PATH_SCHEMA]
 Secret = Annotated[SecretStr, BeforeValidator(secret), SECRET_SCHEMA]

@@ -59,13 +59,18 @@ def policy_files(folder: Path) -> tuple[list[Path], list[Problem]]:
         names = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
         root = folder.resolve(strict=True)
     except OSError as error:
-        return [], [Problem(str(folder), 0, 0, f"the folder cannot be read: {error.strerror}", "see `policies:`")]
+        return [], [
+            Problem(str(folder), 0, 0, f"the folder cannot be read: {error.strerror}", "see `policies:`")
+        ]
     problems = [
         Problem(path.name, 0, 0, "leads out of the policies folder", "copy the file into the folder")
-        for path in names if not path.resolve().is_relative_to(root)
+        for path in names
+        if not path.resolve().is_relative_to(root)
     ]
     if not names:
-        problems.append(Problem(str(folder), 0, 0, "there are no *.yaml files", "start from policies/ as shipped"))
+        problems.append(
+            Problem(str(folder), 0, 0, "there are no *.yaml files", "start from policies/ as shipped")
+        )
     if len(names) > MAX_FILES:
         problems.append(Problem(str(folder), 0, 0, f"more than {MAX_FILES} files", "join some of them"))
     return [] if problems else names, problems
@@ -92,10 +97,14 @@ def _unknown_streams(config: Config, policy: Policy) -> list[Problem]:
     problems = []
     known = ", ".join(policy.streams)
     for name, listener in config.listeners.items():
-        wanted: list[tuple[str, tuple[str | int, ...]]] = [(listener.stream, ("stream",))] if listener.stream else []
+        wanted: list[tuple[str, tuple[str | int, ...]]] = (
+            [(listener.stream, ("stream",))] if listener.stream else []
+        )
         wanted += [(stream, ("streams", number)) for number, stream in enumerate(listener.streams)]
         for stream, path in wanted:
             if stream not in policy.streams:
                 file, line, column = config.place("listeners", name, *path)
-                problems.append(Problem(file, line, column, f"there is no stream `{stream}`", f"there are: {known}"))
+                problems.append(
+                    Problem(file, line, column, f"there is no stream `{stream}`", f"there are: {known}")
+                )
     return problems

@@ -3,6 +3,9 @@
 Invariant: everything of the stream that waits and stands at or before `horizon` is in memory (here or handed
 out), nothing behind it is. So a campaign of a million costs memory for `most` of them, nothing is ever
 forgotten or taken twice, and another stream's backlog is never in the way.
+
+A recipient is known from the moment it is in memory until `finished`; one that is known is not taken in again,
+as what was just stored may also stand on the page that is being read.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ class Page(NamedTuple):
 class Backlog:
     """`most`: how many recipients may be in memory; `ahead_s`: how far before they are due they are read."""
 
-    __slots__ = ("_late", "_page", "_timed", "ahead_s", "horizon", "most", "out")
+    __slots__ = ("_known", "_late", "_page", "_timed", "ahead_s", "horizon", "most", "out")
 
     def __init__(self, most: int, ahead_s: float = 60.0) -> None:
         self.most = most
@@ -36,6 +39,7 @@ class Backlog:
         self._timed: list[Waiting] = []
         self._page: Page | None = None
         self._late: list[Waiting] = []
+        self._known: set[tuple[str, int]] = set()
 
     def __len__(self) -> int:
         return len(self._timed) + self.out
@@ -46,13 +50,19 @@ class Backlog:
             if self._page is not None:
                 self._late.append(waiting)  # the page under way may or may not have seen it
             return
-        heappush(self._timed, waiting)
+        self._take_in(waiting)
         if len(self) > self.most and waiting.mark < self.horizon:
             self._draw_in(waiting.mark)
+
+    def _take_in(self, waiting: Waiting) -> None:
+        if waiting.key not in self._known:
+            self._known.add(waiting.key)
+            heappush(self._timed, waiting)
 
     def _draw_in(self, horizon: Mark) -> None:
         """Forgets what is behind a nearer horizon: the store has it."""
         self.horizon = horizon
+        self._known -= {waiting.key for waiting in self._timed if waiting.mark > horizon}
         self._timed = [waiting for waiting in self._timed if waiting.mark <= horizon]
         heapify(self._timed)
 
@@ -65,8 +75,12 @@ class Backlog:
         return ready
 
     def left(self, count: int = 1) -> None:
-        """`count` of those handed out are done with or under way: they no longer take room."""
+        """`count` of those handed out are under way: they no longer take room here."""
         self.out -= count
+
+    def finished(self, waiting: Waiting) -> None:
+        """What came of it is in the store: it may come again, with a later due time."""
+        self._known.discard(waiting.key)
 
     def next_due(self) -> float | None:
         """When the first of those in memory is due (Unix s), or None."""
@@ -83,16 +97,15 @@ class Backlog:
     def page_arrived(self, found: list[Waiting]) -> None:
         """Moves the horizon over the page, and takes in what was stored while it was read."""
         page, self._page = self._page, None
-        assert page is not None, "a page nobody asked for"
+        if page is None:
+            return  # the backlog was restarted meanwhile: this page is of the past
         full = len(found) >= page.limit
         self.horizon = found[-1].mark if full else (page.before, LAST, 0)
-        known = {waiting.mark for waiting in found}
         late, self._late = self._late, []
         for waiting in found:
-            heappush(self._timed, waiting)
+            self._take_in(waiting)
         for waiting in late:
-            if waiting.mark not in known:
-                self.add(waiting)
+            self.add(waiting)
 
     def page_failed(self) -> None:
         """The store could not answer: the same page may be wanted again."""
@@ -101,5 +114,6 @@ class Backlog:
 
     def restart(self) -> None:
         """Forgets everything that was not handed out: an operator changed the store under it."""
+        self._known -= {waiting.key for waiting in self._timed}
         self.horizon, self._timed, self._late = START, [], []
         self._page = None

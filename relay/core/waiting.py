@@ -12,11 +12,13 @@ START: Mark = (float("-inf"), "", 0)
 
 class Waiting(NamedTuple):
     """`index` counts the message's recipients from 0, `due_at` and `received_at` are Unix seconds (UTC),
-    `attempts` those already made, `notified` whether the sender was told of the delay. `domain` is the lower-case A-label domain of the recipient."""
+    `attempts` those already made, `notified` whether the sender was told of the delay. `domain` is the
+    lower-case A-label domain of `address`."""
 
     due_at: float
     message: str
     index: int
+    address: str
     domain: str
     stream: str
     received_at: float
@@ -27,3 +29,8 @@ class Waiting(NamedTuple):
     def mark(self) -> Mark:
         """Where it stands in its stream's order."""
         return (self.due_at, self.message, self.index)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which recipient it is."""
+        return (self.message, self.index)

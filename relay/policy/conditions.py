@@ -135,9 +135,15 @@ def _clash(one: Condition, other: Condition) -> str:
     match one, other:
         case Text(), Text() if one.name == other.name and one.name in ONE_VALUE:
             clash = not _common(one.patterns, other.patterns)
-            return f"{one.name} cannot be both {_words(one.patterns)} and {_words(other.patterns)}" if clash else ""
+            return (
+                f"{one.name} cannot be both {_words(one.patterns)} and {_words(other.patterns)}"
+                if clash
+                else ""
+            )
         case From(), From():
-            shared = any(a.version == b.version and a.overlaps(b) for a in one.networks for b in other.networks)
+            shared = any(
+                a.version == b.version and a.overlaps(b) for a in one.networks for b in other.networks
+            )
             return "" if shared else "client cannot be in both networks"
         case Hour(), Hour():
             return "" if one.hours & other.hours else f"hour cannot be both {one.text} and {other.text}"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from relay.core.pattern import Pattern, covers
 from relay.policy.conditions import compile_match, empty_matches, names_used, never
 from relay.policy.draft import Draft, Placed
-from relay.policy.entries import ONCE_ONLY, RouteEntry, StreamEntry
+from relay.policy.entries import RouteEntry, StreamEntry
+from relay.policy.fields import ONCE_ONLY
 from relay.policy.rules import Condition
 from relay.policy.strict import Problem
 from relay.policy.validate import nearest
@@ -45,7 +46,9 @@ def _streams(draft: Draft) -> Iterator[Problem]:
             yield stream.origin.problem(f"there is no pool `{entry.pool}`", hint, "pool")
         if entry.retry.expire <= entry.retry.after[0]:
             hint = "make `expire` longer than the first wait of `after`"
-            yield stream.origin.problem("mail would expire before it is tried a second time", hint, "retry", "expire")
+            yield stream.origin.problem(
+                "mail would expire before it is tried a second time", hint, "retry", "expire"
+            )
         notice = entry.delay_notice
         if notice is not None and notice >= entry.retry.expire:
             hint = "make it shorter than `retry: expire`, or leave it out"
@@ -97,7 +100,11 @@ def _routes(draft: Draft) -> Iterator[Problem]:
             yield route.origin.problem(f"there is no stream `{entry.stream}`", hint, "stream")
         if (entry.stream is None) == (entry.refuse is None):
             hint = "give it `stream: NAME`, or `refuse: TEXT`"
-            fault = "says neither where its mail goes nor" if entry.stream is None else "says both where its mail goes and"
+            fault = (
+                "says neither where its mail goes nor"
+                if entry.stream is None
+                else "says both where its mail goes and"
+            )
             yield route.origin.problem(f"route `{route.name}` {fault} that it is refused", hint)
         if entry.refuse is not None:
             for key in ("hold", "tag", "headers"):
@@ -130,7 +137,9 @@ def _order(draft: Draft) -> Iterator[Problem]:
                 continue
             condition = compile_match(route.entry.when)
             if reason := never(condition):
-                yield route.origin.problem(f"`{route.name}` can never match: {reason}", "correct it or remove it", "when")
+                yield route.origin.problem(
+                    f"`{route.name}` can never match: {reason}", "correct it or remove it", "when"
+                )
         for earlier, other in taken:
             if earlier is None or earlier == condition:
                 why = "takes everything" if earlier is None else "has the same condition"
@@ -182,8 +191,12 @@ def _tests(draft: Draft) -> Iterator[Problem]:
     for test in draft.tests:
         expect = test.entry.expect
         if not expect.model_fields_set:
-            yield test.origin.problem("a test that expects nothing shows nothing", "expect a route or a stream", "expect")
+            yield test.origin.problem(
+                "a test that expects nothing shows nothing", "expect a route or a stream", "expect"
+            )
         for kind, name in (("route", expect.route), ("stream", expect.stream)):
             known = draft.named(f"{kind}s")
             if name is not None and name not in known:
-                yield test.origin.problem(f"there is no {kind} `{name}`", nearest(name, list(known)), "expect", kind)
+                yield test.origin.problem(
+                    f"there is no {kind} `{name}`", nearest(name, list(known)), "expect", kind
+                )

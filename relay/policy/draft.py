@@ -71,7 +71,7 @@ class Draft:
 
 
 def draft(trees: Mapping[str, Node]) -> Draft:
-    """The entries of the files, by file name and then as written; `trees` maps base names to what was read."""
+    """The entries of the files (base name → tree), by file name and then as written."""
     result = Draft()
     for file in sorted(trees):
         root = trees[file]
@@ -110,7 +110,9 @@ def _collect(
         known = result.named(section)
         if name in known:
             first = known[name].where
-            result.problems.append(inner.problem(f"`{name}` is there already, in {first}", "rename one of them"))
+            result.problems.append(
+                inner.problem(f"`{name}` is there already, in {first}", "rename one of them")
+            )
         known.setdefault(name, inner)
         entry, problems = validate(model, inner.root, inner.file, path=inner.path)
         result.problems += problems

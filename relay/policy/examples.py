@@ -1,4 +1,4 @@
-"""The policy's own tests: messages it describes, decided as real ones are, and compared with what it expects."""
+"""The policy's own tests: messages it describes, decided as real ones are, compared with what it expects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def _run(policy: Policy, example: Example) -> ExampleResult:
     decision = decide(policy, example.given, explain=True)
     seen = _seen(decision)
     differences = tuple(_differences(example, seen))
-    trail = tuple(f"{step.where} {step.rule}: {step.reason}" for step in decision.trail) if differences else ()
+    trail = (
+        tuple(f"{step.where} {step.rule}: {step.reason}" for step in decision.trail) if differences else ()
+    )
     return ExampleResult(example.name, example.where, not differences, differences, trail)
 
 

@@ -24,7 +24,8 @@ def _result(decision: Decision) -> Iterator[str]:
         return
     stream = decision.stream
     assert stream is not None, "a decision has a stream or a refusal"
-    yield f"stream {stream.name} ({stream.where}), pool {stream.pool}, by route `{decision.route}` ({decision.where})"
+    yield f"stream {stream.name} ({stream.where}), pool {stream.pool}"
+    yield f"route {decision.route} ({decision.where})"
     if decision.hold:
         yield "held until an operator releases it"
     if decision.tags:

@@ -150,8 +150,9 @@ class Policy:
     def where(self, kind: Literal["stream", "pool", "route", "provider"], name: str) -> str:
         """The "file:line" at which the named thing is written; "" when there is none."""
         things: dict[str, tuple[Stream | Pool | Route | Provider, ...]] = {
-            "stream": tuple(self.streams.values()), "pool": tuple(self.pools.values()),
-            "route": self.routes, "provider": self.providers,
+            "stream": tuple(self.streams.values()),
+            "pool": tuple(self.pools.values()),
+            "route": self.routes,
+            "provider": self.providers,
         }
         return next((thing.where for thing in things[kind] if thing.name == name), "")
-

@@ -13,8 +13,11 @@ from pydantic_core import ErrorDetails
 from relay.policy.quantities import shown
 from relay.policy.strict import Node, Problem
 
-KINDS = {"dict_type": "a mapping of names to settings", "list_type": "a list",
-         "model_type": "a mapping of settings"}
+KINDS = {
+    "dict_type": "a mapping of names to settings",
+    "list_type": "a list",
+    "model_type": "a mapping of settings",
+}
 
 
 class Entry(BaseModel):
@@ -51,9 +54,7 @@ def nearest(word: str, allowed: Sequence[str]) -> str:
     return f"{start}allowed: {', '.join(allowed)}" if allowed else "there are none"
 
 
-def _problem(
-    model: type[BaseModel], node: Node, file: str, start: Path, error: ErrorDetails
-) -> Problem:
+def _problem(model: type[BaseModel], node: Node, file: str, start: Path, error: ErrorDetails) -> Problem:
     """The place and the words for one of pydantic's errors."""
     inner = _real_path(node.at(*start), error["loc"])
     path = [*start, *inner]
@@ -81,8 +82,12 @@ def _words(error: ErrorDetails, kind: str, value: Any) -> tuple[str, str]:
     if kind == "value_error":
         message, _, hint = str(context["error"]).partition("; ")
         return message, hint
-    bounds = {"greater_than": "more than", "greater_than_equal": "at least",
-              "less_than": "less than", "less_than_equal": "at most"}
+    bounds = {
+        "greater_than": "more than",
+        "greater_than_equal": "at least",
+        "less_than": "less than",
+        "less_than_equal": "at most",
+    }
     if kind in bounds:
         return f"must be {bounds[kind]} {next(iter(context.values()))}, not {shown(value)}", ""
     return error["msg"][0].lower() + error["msg"][1:], ""

@@ -43,8 +43,8 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
 def places(message: Prepared) -> list[Waiting]:
     """What waits once the message is stored, one for each recipient."""
     return [
-        Waiting(message.due_at, message.id, index, domain_of(recipient.address), message.stream,
-                message.received_at, 0)
+        Waiting(message.due_at, message.id, index, recipient.address, domain_of(recipient.address),
+                message.stream, message.received_at, 0)
         for index, recipient in enumerate(message.envelope.recipients)
     ]  # fmt: skip
 

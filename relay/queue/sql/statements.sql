@@ -25,7 +25,7 @@ DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE 
 RETURNING body IS NULL;
 
 -- name: due
-SELECT due_at, message, idx, domain, stream, received_at, attempts, delay_notified FROM recipient
+SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified FROM recipient
 WHERE stream = ?1 AND state = 'queued' AND (due_at, message, idx) > (?2, ?3, ?4) AND due_at <= ?5
 ORDER BY due_at, message, idx LIMIT ?6;
 
