@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-CONTROL = {code: "?" for code in (*range(32), *range(127, 160))}  # remote text must not drive the terminal
+CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "?")  # remote text must not drive the terminal
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str = "") -> None:
