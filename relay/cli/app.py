@@ -42,7 +42,9 @@ def serve(config: ConfigOption = None) -> None:
 
 
 @app.command("sendmail", context_settings={"ignore_unknown_options": True})
-def sendmail(arguments: Annotated[list[str] | None, typer.Argument(metavar="[FLAG|ADDRESS]...")] = None) -> None:
+def sendmail(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[FLAG|ADDRESS]...")] = None,
+) -> None:
     """Stand in for /usr/sbin/sendmail: -t -i -f -F and the flags programs give it."""
     from relay.cli.sendmail import run_sendmail
 

@@ -23,15 +23,37 @@ from relay.core.events import NAMES
 from relay.web.filters import nearest
 
 app = noun("events", "The event log: what happened to every message.")
-CSV_COLUMNS = ("time", "event", "message", "recipient", "stream", "route", "sender", "tags", "node", "source", "mx",
-               "address", "tls", "code", "enhanced", "text", "phase", "attempt", "seconds", "class")
+CSV_COLUMNS = (
+    "time",
+    "event",
+    "message",
+    "recipient",
+    "stream",
+    "route",
+    "sender",
+    "tags",
+    "node",
+    "source",
+    "mx",
+    "address",
+    "tls",
+    "code",
+    "enhanced",
+    "text",
+    "phase",
+    "attempt",
+    "seconds",
+    "class",
+)
 
 EventOption = Annotated[str, typer.Option("--event", metavar="NAME", help="Kind of event.")]
 StreamOption = Annotated[str, typer.Option("--stream", metavar="GLOB")]
 RecipientOption = Annotated[str, typer.Option("--recipient", metavar="GLOB")]
 SenderOption = Annotated[str, typer.Option("--sender", metavar="GLOB")]
 MessageOption = Annotated[str, typer.Option("--message", metavar="ID")]
-SinceOption = Annotated[str, typer.Option("--since", metavar="1h|2026-03-01[T12:00]", help="Age or UTC time.")]
+SinceOption = Annotated[
+    str, typer.Option("--since", metavar="1h|2026-03-01[T12:00]", help="Age or UTC time.")
+]
 
 
 @app.command("tail")
@@ -82,12 +104,16 @@ def export(
         _write_json(row)
 
 
-def make_filter(event: str, stream: str, recipient: str, sender: str, message: str, since: str) -> EventFilter:
+def make_filter(
+    event: str, stream: str, recipient: str, sender: str, message: str, since: str
+) -> EventFilter:
     """An EventFilter; raises Misused for an event or a time that cannot be."""
     if event and event not in NAMES:
         names = tuple(sorted(NAMES))
         raise Misused(f"no event is called {event!r}{nearest(event, names)}; there are: {', '.join(names)}")
-    return EventFilter(event, stream, recipient, sender, message, moment_of(since, time.time()) if since else 0.0)
+    return EventFilter(
+        event, stream, recipient, sender, message, moment_of(since, time.time()) if since else 0.0
+    )
 
 
 def moment_of(text: str, now: float) -> float:
@@ -110,7 +136,12 @@ def write_csv(rows: Iterable[dict[str, Any]]) -> None:
 
 def event_line(row: dict[str, Any]) -> str:
     """One event as one line for people."""
-    words = [moment(row["time"]), str(row["event"]).ljust(9), row.get("message", ""), row.get("recipient", "")]
+    words = [
+        moment(row["time"]),
+        str(row["event"]).ljust(9),
+        row.get("message", ""),
+        row.get("recipient", ""),
+    ]
     if stream := row.get("stream"):
         words.append(f"[{stream}]")
     if mx := row.get("mx"):

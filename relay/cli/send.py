@@ -25,10 +25,18 @@ TEXT = "This message was written by relay send.\n"
 
 
 def send(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE.eml]", help="A message; - reads it from input.")] = None,
-    to: Annotated[list[str] | None, typer.Option("--to", metavar="ADDRESS", help="Recipient; may be repeated.")] = None,
-    sender: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Sender. Default: you at this domain.")] = "",
-    subject: Annotated[str, typer.Option(help="Subject of a message written here.")] = "A test from relay send",
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE.eml]", help="A message; - reads it from input.")
+    ] = None,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="ADDRESS", help="Recipient; may be repeated.")
+    ] = None,
+    sender: Annotated[
+        str, typer.Option("--from", metavar="ADDRESS", help="Sender. Default: you at this domain.")
+    ] = "",
+    subject: Annotated[
+        str, typer.Option(help="Subject of a message written here.")
+    ] = "A test from relay send",
     stream: Annotated[str, typer.Option(help="Ask for this stream (X-Relay-Stream).")] = "",
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -93,7 +101,9 @@ def next_step(mode: str, message: str) -> str:
 
 def listener_address(settings: Config) -> tuple[str, int]:
     """Where this machine may submit without a credential."""
-    return plain_listener([
-        Listens(str(one.bind), one.tls, one.auth, tuple(str(network) for network in one.networks))
-        for one in settings.listeners.values()
-    ])
+    return plain_listener(
+        [
+            Listens(str(one.bind), one.tls, one.auth, tuple(str(network) for network in one.networks))
+            for one in settings.listeners.values()
+        ]
+    )

@@ -72,16 +72,23 @@ class ControlApi:
         message = request.match_info["message"]
         shown = await self._operator.show(message)
         if shown is None:
-            return _error(404, "not_queued", f"no message {message} is in the queue: it has ended or never"
-                          f" was. Its history is in the event log: relay events export --message {message}")
+            return _error(
+                404,
+                "not_queued",
+                f"no message {message} is in the queue: it has ended or never"
+                f" was. Its history is in the event log: relay events export --message {message}",
+            )
         return web.json_response(shown)
 
     async def change(self, request: web.Request) -> web.Response:
         _query(request)
         action = request.match_info["action"]
         if action not in self._changes:
-            return _error(404, "no_such_action", f"the queue has no {action!r}{nearest(action, ACTIONS)};"
-                          f" there are: {', '.join(ACTIONS)}")
+            return _error(
+                404,
+                "no_such_action",
+                f"the queue has no {action!r}{nearest(action, ACTIONS)}; there are: {', '.join(ACTIONS)}",
+            )
         body = await _body(request)
         everything = body.pop("all", False)
         if everything is not True and not body:
@@ -94,8 +101,12 @@ class ControlApi:
             raise BadFilter("explain wants ?of=MESSAGE-ID or ?of=DOMAIN")
         explanation = await self._operator.explain(what)
         if explanation is None:
-            return _error(404, "unknown", f"nothing is known of {what}: no queued message has that id and"
-                          " no mail waits for a domain of that name")
+            return _error(
+                404,
+                "unknown",
+                f"nothing is known of {what}: no queued message has that id and"
+                " no mail waits for a domain of that name",
+            )
         return web.json_response(asdict(explanation))
 
     async def streams(self, request: web.Request) -> web.Response:
