@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from relay.core.lanes import LaneRules, Lanes, Outlet
 from relay.core.limits import Gate
@@ -21,14 +20,14 @@ from relay.core.waiting import Waiting
 from relay.deliver.connection import Connection, Peer
 from relay.deliver.contact import Contact
 from relay.deliver.job import Job, make_job
+from relay.deliver.loading import Loader
 from relay.deliver.outlets import Gates, Links, OutletKey, Terms
-from relay.deliver.recent import Recent
 from relay.deliver.resolve import Route
 from relay.deliver.routing import Routing
-from relay.deliver.settle import Attempt, Settler
+from relay.deliver.settle import Attempt
 from relay.deliver.sources import in_turn
+from relay.deliver.tasks import Reminders, Tasks
 from relay.policy.model import Policy, Source
-from relay.queue.store import StoreBusy, Stored
 from relay.smtp.happenings import Result
 
 log = logging.getLogger("relay.deliver")
@@ -38,22 +37,16 @@ SWEEP_S = 30.0
 PAUSED = "not tried: {reason}; this destination is left alone until it may be tried again"
 
 
-class Loading(Protocol):
-    """What is needed of the store."""
-
-    async def load(self, message: str) -> Stored | None: ...
-
-
 class Dispatcher:
     """The feed of all connections. `left` hears how many of a stream's due recipients got under way;
     `make_contact` knows how to connect (service wires it)."""
 
     def __init__(
-        self, store: Loading, routing: Routing, settler: Settler, recent: Recent, *,
+        self, routing: Routing, loader: Loader, *,
         policy: Callable[[], Policy], make_contact: Callable[[Source, Route, Terms, Dispatcher], Contact],
         left: Callable[[str, int], None], clock: Callable[[], float], connections: int,
     ) -> None:  # fmt: skip
-        self.store, self.routing, self.settler, self.recent = store, routing, settler, recent
+        self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.make_contact, self.left, self.clock = policy, make_contact, left, clock
         self.connections = connections
         self.lanes = Lanes({})
@@ -63,8 +56,8 @@ class Dispatcher:
         self.draining = False
         self.jobs: set[Job] = set()
         self._gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._later: dict[OutletKey, asyncio.TimerHandle] = {}
+        self.tasks = Tasks()
+        self.reminders = Reminders(self._serve_again)
         self.take_policy()
 
     def take_policy(self) -> None:
@@ -92,7 +85,7 @@ class Dispatcher:
 
     def _unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
         self.left(places[0].stream, len(places))
-        self._spawn(self._settle_unloaded(places, outcome, ""), "settle unroutable mail")
+        self.tasks.spawn(self.loader.settle_unloaded(places, outcome, ""), "settle unroutable mail")
 
     # Connections
 
@@ -125,7 +118,7 @@ class Dispatcher:
                 self._pause(outlet, gate, terms)
                 return False
             again = min(again, until)
-        self._serve_later((outlet.pool, outlet.site), again)
+        self.reminders.set((outlet.pool, outlet.site), again - now)
         return False
 
     def _connect(self, outlet: Outlet, links: Links, source: Source, gate: Gate, terms: Terms) -> None:
@@ -135,7 +128,7 @@ class Dispatcher:
         links.opening += 1
         key = (outlet.pool, outlet.site)
         contact = self.make_contact(source, links.route, terms, self)
-        self._spawn(self._make(contact, key, links, gate, terms), f"connect to {outlet.site}")
+        self.tasks.spawn(self._make(contact, key, links, gate, terms), f"connect to {outlet.site}")
 
     async def _make(self, contact: Contact, key: OutletKey, links: Links, gate: Gate, terms: Terms) -> None:
         found: Connection | Outcome = judge(Trouble.OURS, Phase.CONNECT)
@@ -172,23 +165,7 @@ class Dispatcher:
         places = self.lanes.drain(outlet)
         for waiting in places:
             self.left(waiting.stream, 1)
-        self._spawn(self._settle_unloaded(places, outcome, terms.provider), "defer mail of a site")
-
-    async def _settle_unloaded(self, places: Sequence[Waiting], outcome: Outcome, provider: str) -> None:
-        """Settles places whose messages were not loaded, message by message."""
-        now = self.clock()
-        attempt = Attempt(now, now, provider=provider)
-        by_message: dict[str, list[Waiting]] = {}
-        for waiting in places:
-            by_message.setdefault(waiting.message, []).append(waiting)
-        for message, waiting_here in by_message.items():
-            stored = self.recent.get(message) or await self._load(message)
-            still = [waiting for waiting in waiting_here if stored and waiting.nth in stored.recipients]
-            if stored and still:
-                self.settler.settle(stored, still, [outcome] * len(still), attempt)
-            gone = [waiting for waiting in waiting_here if waiting not in still]
-            self.settler.done(gone, [])
-            self.recent.forget(message)
+        self.tasks.spawn(self.loader.settle_unloaded(places, outcome, terms.provider), "defer mail of a site")
 
     # Feed: what connections ask and tell
 
@@ -205,7 +182,7 @@ class Dispatcher:
         if outlet is None or not outlet.ready:
             return None
         if (ready_at := gate.messages.ready_at(now)) > now:
-            self._serve_later(key, ready_at)
+            self.reminders.set(key, ready_at - now)
             return None
         taken = self.lanes.take(outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most))
         return self._start(connection, gate, taken, now) if taken else None
@@ -220,11 +197,11 @@ class Dispatcher:
             self.jobs.add(job)
             return job
         connection.loading = True
-        self._spawn(self._load_for(connection, taken), "load a message")
+        self.tasks.spawn(self._load_for(connection, taken), "load a message")
         return None
 
     async def _load_for(self, connection: Connection, taken: list[Waiting]) -> None:
-        stored = await self._load(taken[0].message)
+        stored = await self.loader.load(taken[0].message)
         job = make_job(stored, taken, self.clock()) if stored else None
         gone = [waiting for waiting in taken if job is None or waiting not in job.waiting]
         self.settler.done(gone, [])
@@ -233,14 +210,6 @@ class Dispatcher:
         if not connection.offer(job) and job is not None:
             self.jobs.discard(job)
             self._back(job.waiting)
-
-    async def _load(self, message: str) -> Stored | None:
-        while True:
-            try:
-                return await self.store.load(message)
-            except StoreBusy as error:
-                log.warning("message %s could not be read, again in 1 s: %s", message, error)
-                await asyncio.sleep(1)
 
     def finished(self, connection: Connection, job: Job, result: Result) -> None:
         """Outcomes go to the settler; recipients that were not touched go back into their lane."""
@@ -282,15 +251,8 @@ class Dispatcher:
 
     # Housekeeping
 
-    def _serve_later(self, key: OutletKey, when: float) -> None:
-        """Looks at an outlet again when a rate allows it; one timer an outlet."""
-        if when == float("inf") or key in self._later:
-            return
-        loop = asyncio.get_running_loop()
-        self._later[key] = loop.call_later(max(0.001, when - self.clock()), self._serve_again, key)
-
     def _serve_again(self, key: OutletKey) -> None:
-        self._later.pop(key, None)
+        """A rate may allow more by now."""
         outlet, links = self.lanes.outlets.get(key), self.links.get(key)
         if outlet is not None and links is not None and outlet.ready:
             self._serve(outlet, links)
@@ -322,29 +284,6 @@ class Dispatcher:
                 del self.links[key]
         self.gates.sweep(now)
 
-    def waiting(self) -> dict[tuple[str, str], int]:
-        """Due recipients by stream and the limit they wait for."""
-        found: dict[tuple[str, str], int] = {}
-        for outlet in self.lanes:
-            reason = self._why(outlet)
-            for stream, lane in outlet.lanes.items():
-                if lane:
-                    found[(stream, reason)] = found.get((stream, reason), 0) + len(lane)
-        return found
-
-    def _why(self, outlet: Outlet) -> str:
-        links, pool = self.links.get((outlet.pool, outlet.site)), self.policy().pools.get(outlet.pool)
-        if links is None or pool is None:
-            return "no_source"
-        now, terms = self.clock(), self.routing.terms(links.route)
-        for source in in_turn(pool, outlet.site):
-            gate = self.gates.gate(source, terms)
-            if gate.messages.ready_at(now) > now:
-                return "message_rate"
-            if reason := gate.why_not_connect(now)[0]:
-                return reason
-        return "turn"
-
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""
         taken = [waiting for outlet in self.lanes for waiting in self.lanes.drain(outlet)]
@@ -363,16 +302,9 @@ class Dispatcher:
         left = len(self.jobs)
         for connection in list(self._gate_of):
             connection.abort()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.settler.wait()
+        await self.tasks.cancel()
+        await self.settler.tasks.finish()
         return left
-
-    def _spawn(self, work: asyncio._CoroutineLike[None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def tried(self, peer: Peer, outcome: Outcome) -> None:
         """One host of a cycle failed; the next is tried."""

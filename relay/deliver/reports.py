@@ -20,7 +20,7 @@ from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
 from relay.deliver.connection import Peer
-from relay.queue.store import Stored, StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import StoreBroken, StoreBusy, Stored, StoreFull
 
 log = logging.getLogger("relay.deliver")
 

@@ -23,7 +23,7 @@ import aiosqlite
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Waiting
 from relay.queue import reading
-from relay.queue.opening import open_reader, open_writer
+from relay.queue.opening import PAGE_BYTES, open_reader, open_writer
 from relay.queue.operating import change_state, remove_recipients, reschedule
 from relay.queue.spool import Spool
 from relay.queue.store import (
@@ -40,6 +40,7 @@ from relay.queue.writing import Group, fault, rollback, write_group
 
 GROUP_MOST = 200  # puts a transaction: bounds how long the first one waits for the last
 CHECKPOINT_BYTES = 16 << 20
+PAGES_EACH = 2  # pages a message or settlement dirties beside its bytes, in a group
 IDLE_S = 1.0
 FULL_RETRY_S = 1.0
 T = TypeVar("T")
@@ -51,12 +52,13 @@ class SqliteStore:
     """The store over one SQLite file and a spool folder; see `queue.store` for the contract."""
 
     def __init__(
-        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool, wal: Path,
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
         *, stored: OnStored, committed: OnCommit,
     ) -> None:  # fmt: skip
         self.spool = spool
         self.swept: tuple[int, set[str]] = (0, set())
-        self._writer, self._reader, self._wal = writer, reader, wal
+        self._writer, self._reader = writer, reader
+        self._unchecked = 0  # bytes written since the last checkpoint, roughly: the log's file never shrinks
         self._stored, self._committed = stored, committed
         self._next: list[tuple[Prepared, asyncio.Future[None]]] = []
         self._settlements: list[Settlement] = []
@@ -74,9 +76,7 @@ class SqliteStore:
         reader = aiosqlite.Connection(partial(open_reader, path), 64)
         await writer
         await reader
-        store = cls(
-            writer, reader, Spool(spool), path.with_name(path.name + "-wal"), stored=stored, committed=committed
-        )
+        store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
         store.swept = store.spool.sweep(await store._read(reading.spooled))
         store._task = asyncio.create_task(store._commit_groups(), name="queue committer")
         return store
@@ -168,14 +168,22 @@ class SqliteStore:
 
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
-            try:
-                await asyncio.wait_for(self._wake.wait(), IDLE_S)
-            except TimeoutError:
-                await self._checkpoint("PASSIVE", at_least=1)
+            if not self._wake.is_set() and not await self._woken():
+                if self._unchecked:
+                    await self._checkpoint("TRUNCATE" if self._unchecked > CHECKPOINT_BYTES // 4 else "PASSIVE")
                 continue
             self._wake.clear()
             await self._commit_group()
-            await self._checkpoint("PASSIVE", at_least=CHECKPOINT_BYTES)
+            if self._unchecked >= CHECKPOINT_BYTES:
+                await self._checkpoint("PASSIVE")
+
+    async def _woken(self) -> bool:
+        """Waits for work, IDLE_S at most."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), IDLE_S)
+        except TimeoutError:
+            return False
+        return True
 
     async def _commit_group(self) -> None:
         taken, self._next = self._next[:GROUP_MOST], self._next[GROUP_MOST:]
@@ -192,6 +200,8 @@ class SqliteStore:
             await self._refuse(taken, error)
             return
         self._committed(time.perf_counter() - begun, len(taken))
+        self._unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
+        self._unchecked += sum(message.content.size for message, _ in taken)
         for (message, done), places in zip(taken, waiting, strict=True):
             self._stored(message, places)
             _done(done)
@@ -214,17 +224,15 @@ class SqliteStore:
                 done.set_exception(error)
         if isinstance(error, StoreBroken):
             raise error
-        await self._checkpoint("PASSIVE", at_least=1)  # a log that starts over needs no new room
+        await self._checkpoint("PASSIVE")  # a log that starts over needs no new room
         if self._settlements:
             await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
             self._wake.set()
 
-    async def _checkpoint(self, mode: str, *, at_least: int) -> None:
+    async def _checkpoint(self, mode: str) -> None:
+        self._unchecked = 0
         try:
-            if self._wal.stat().st_size >= at_least:
-                await _hop(self._writer, partial(_checkpoint, mode=mode))
-        except FileNotFoundError:
-            return
+            await _hop(self._writer, partial(_checkpoint, mode=mode))
         except sqlite3.Error as error:
             if isinstance(fault(error), StoreBroken):
                 self._reason = str(error)

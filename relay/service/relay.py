@@ -24,8 +24,10 @@ from relay.core.headers import Headers
 from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
+from relay.deliver import overview
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
+from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
 from relay.deliver.recent import RECENT_BYTES, Recent
@@ -33,7 +35,6 @@ from relay.deliver.reports import Reporter
 from relay.deliver.resolve import Resolver, Route
 from relay.deliver.routing import FixedRoute, Routing
 from relay.deliver.sandbox import Sandbox
-from relay.deliver.settings import DeliverySettings
 from relay.deliver.settle import LAST_RESORT, Settler
 from relay.deliver.targets import TargetGuard
 from relay.inbound.access import Access
@@ -139,7 +140,7 @@ class Relay:
             chance=random.random, done=self._settled,
         )  # fmt: skip
         self.dispatcher = Dispatcher(
-            self.store, self.routing, self.settler, self.recent, policy=self.policy,
+            self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
@@ -216,7 +217,7 @@ class Relay:
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.connections.labels("out").set(self.dispatcher.open)
-        self.metrics.waiting_is(self.dispatcher.waiting())
+        self.metrics.waiting_is(overview.waiting(self.dispatcher))
 
     # What the parts tell each other
 

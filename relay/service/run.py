@@ -44,7 +44,7 @@ def run(config_path: Path) -> int:
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     report = check(config_path)
     for problem in report.problems:
-        print(f"relay: {problem}", file=sys.stderr)
+        sys.stderr.write(f"relay: {problem}\n")
     if report.problems or report.config is None:
         return 1
     try:
@@ -84,7 +84,8 @@ def data_lock(data: Path) -> Iterator[None]:
 
 def rules_of(report: CheckReport) -> Rules:
     """What a reload replaces, from a report without problems."""
-    assert report.config is not None and report.policy is not None
+    assert report.config is not None
+    assert report.policy is not None
     path = report.config.credentials
     credentials = load_credentials(str(path))[0] if path else {}
     return Rules(report.policy, credentials, time.time())
