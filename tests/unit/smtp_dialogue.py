@@ -137,7 +137,7 @@ class Receiver:
         if code == 250 and verb == "MAIL":
             self.mail = True
         if code == 250 and verb == "RCPT":
-            self.rcpts.append(line.split("<")[1].split(">")[0])
+            self.rcpts.append(line.split("<")[1].split(">", maxsplit=1)[0])
         if code == 354:
             self.data = []
         return self.say(code)

@@ -11,8 +11,9 @@ def said(*lines):
 
 
 def test_everything_a_server_may_announce():
-    assert said("PIPELINING", "SIZE 35882577", "8BITMIME", "smtputf8", "STARTTLS", "DSN", "AUTH PLAIN login",
-                "AUTH=CRAM-MD5", "ENHANCEDSTATUSCODES", "CHUNKING", "REQUIRETLS", "X-NEW thing") == Capabilities(
+    lines = ("PIPELINING", "SIZE 35882577", "8BITMIME", "smtputf8", "STARTTLS", "DSN", "AUTH PLAIN login",
+             "AUTH=CRAM-MD5", "ENHANCEDSTATUSCODES", "CHUNKING", "REQUIRETLS", "X-NEW thing")
+    assert said(*lines) == Capabilities(
         pipelining=True, size=True, size_limit=35882577, eight_bit=True, utf8=True, starttls=True, dsn=True,
         enhanced=True, requiretls=True, auth=frozenset({"PLAIN", "LOGIN", "CRAM-MD5"}))
 

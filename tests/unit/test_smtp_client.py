@@ -1,7 +1,6 @@
 """Whole sessions: what is said in which order, and what each recipient gets."""
 
 import pytest
-from tests.unit.smtp_dialogue import OPENING, PLAIN_OPENING, conversation, delivery, dialogue, only, opened, verdicts
 
 from relay.core.classify import Kind
 from relay.core.envelope import Recipient
@@ -18,6 +17,16 @@ from relay.smtp.client import (
     WantTls,
 )
 from relay.smtp.states import IllegalEvent
+from tests.unit.smtp_dialogue import (
+    OPENING,
+    PLAIN_OPENING,
+    conversation,
+    delivery,
+    dialogue,
+    only,
+    opened,
+    verdicts,
+)
 
 ENVELOPE = """
     C: MAIL FROM:<ann@example.com> SIZE=1000
@@ -201,7 +210,8 @@ def test_too_many_recipients_is_no_attempt_for_those_left_over(code):
     assert not result.untouched
 
 
-@pytest.mark.parametrize("replies", ["S: 452 4.5.3 enough\nS: 250 ok", "S: 250 ok\nS: 452 4.2.2 mailbox full"])
+@pytest.mark.parametrize("replies", [
+    "S: 452 4.5.3 enough\nS: 250 ok", "S: 250 ok\nS: 452 4.2.2 mailbox full"])
 def test_a_452_that_means_something_else_is_an_attempt(replies):
     talk = opened()
     talk.begin(delivery("m1", "a@example.net", "b@example.net"))
@@ -356,6 +366,7 @@ def test_starttls_forgets_what_was_said_in_clear():
     talk = conversation()
     assert dialogue(talk, HELLO + "C: STARTTLS\nS: 220 go") == [WantTls()]
     assert talk.phase is Phase.TLS
+    assert talk.receive(b"") == []
     assert talk.tls_done() == []
     assert talk.tls
     assert not talk.capabilities.starttls
@@ -438,7 +449,8 @@ def test_a_refused_login_is_the_hosts_trouble_and_fails_no_mail():
 
 def test_endless_challenges_end_it():
     talk = conversation(secured=True, login=LOGIN)
-    (closed,) = dialogue(talk, HELLO + "C: AUTH PLAIN AGFubgBzZWNyZXQ=\nS: 334 \nC: AGFubgBzZWNyZXQ=\nS: 334 ")
+    asked_twice = "C: AUTH PLAIN AGFubgBzZWNyZXQ=\nS: 334 \nC: AGFubgBzZWNyZXQ=\nS: 334 "
+    (closed,) = dialogue(talk, HELLO + asked_twice)
     assert closed.outcome.trouble is Trouble.PROTOCOL
 
 
