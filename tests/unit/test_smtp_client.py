@@ -299,6 +299,7 @@ def test_a_refused_rset_ends_the_session():
     ({"size": 1_000_001}, Trouble.TOO_LARGE),
     ({"sender": "a\r\nRCPT TO:<x>"}, Trouble.UNWRITABLE),
     ({"envid": "a b"}, Trouble.UNWRITABLE),
+    ({"envid": "ä"}, Trouble.UNWRITABLE),
     ({"ret": "HDRS\n"}, Trouble.UNWRITABLE),
     ({"recipients": (Recipient("x\0@example.net"),)}, Trouble.UNWRITABLE),
     ({"recipients": (Recipient("x@example.net", orcpt="rfc822;x\r"),)}, Trouble.UNWRITABLE),
@@ -312,10 +313,21 @@ def test_what_cannot_succeed_is_not_tried(bad, trouble):
 
 
 @pytest.mark.parametrize("needs", [
-    {"utf8": True}, {"sender": "ä@example.com"}, {"recipients": (Recipient("ä@example.net"),)}])
+    {"utf8": True}, {"sender": "ä@example.com"}, {"recipients": (Recipient("ä@example.net"),)},
+    {"recipients": (Recipient("a@example.net", orcpt="utf-8;ä@example.net"),)}])
 def test_addresses_that_are_not_ascii_need_smtputf8(needs):
     outcome = only(opened(PLAIN_OPENING).begin(delivery(**needs)))
     assert (outcome.trouble, outcome.status) == (Trouble.NO_SMTPUTF8, "5.6.7")
+
+
+def test_a_recipient_that_is_not_ascii_makes_the_transaction_smtputf8():
+    talk = opened()
+    talk.begin(delivery("m1", "ä@example.net"))
+    dialogue(talk, """
+        C: MAIL FROM:<ann@example.com> SIZE=1000 SMTPUTF8
+        C: RCPT TO:<ä@example.net>
+        C: DATA
+    """)
 
 
 def test_one_bad_recipient_does_not_cost_the_others_their_mail():

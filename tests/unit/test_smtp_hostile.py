@@ -48,7 +48,8 @@ def quitting():
 STAGES = [greeting, after_banner, opened, under_way, one_by_one, behind_the_dot, quitting]
 REPLIES = st.lists(st.sampled_from([
     b"250 ok\r\n", b"354 go\r\n", b"550 5.1.1 no\r\n", b"450 later\r\n", b"452 enough\r\n", b"421 bye\r\n",
-    b"220 x\r\n", b"250-PIPELINING\r\n", b"250 SIZE 10\r\n", b"250-STARTTLS\r\n", b"199 x\r\n", b"250\n", b"\r", b"\n",
+    b"220 x\r\n", b"250-PIPELINING\r\n",
+    b"250 SIZE 10\r\n", b"250-STARTTLS\r\n", b"199 x\r\n", b"250\n", b"\r", b"\n",
 ]) | st.binary(max_size=4), max_size=12).map(b"".join)
 
 
