@@ -313,8 +313,7 @@ def test_what_cannot_succeed_is_not_tried(bad, trouble):
 
 
 @pytest.mark.parametrize("needs", [
-    {"utf8": True}, {"sender": "ä@example.com"}, {"recipients": (Recipient("ä@example.net"),)},
-    {"recipients": (Recipient("a@example.net", orcpt="utf-8;ä@example.net"),)}])
+    {"utf8": True}, {"sender": "ä@example.com"}, {"recipients": (Recipient("ä@example.net"),)}])
 def test_addresses_that_are_not_ascii_need_smtputf8(needs):
     outcome = only(opened(PLAIN_OPENING).begin(delivery(**needs)))
     assert (outcome.trouble, outcome.status) == (Trouble.NO_SMTPUTF8, "5.6.7")
@@ -328,6 +327,14 @@ def test_a_recipient_that_is_not_ascii_makes_the_transaction_smtputf8():
         C: RCPT TO:<ä@example.net>
         C: DATA
     """)
+
+
+def test_an_orcpt_that_is_not_ascii_is_written_as_the_transaction_allows():
+    original = Recipient("a@example.net", orcpt="utf-8;ä€+2B@example.net")
+    for utf8, written in ((True, "utf-8;ä€+2B@example.net"), (False, r"utf-8;\x{E4}\x{20AC}+2B@example.net")):
+        talk = opened()
+        talk.begin(delivery(utf8=utf8, recipients=(original,)))
+        assert f"RCPT TO:<a@example.net> ORCPT={written}\r\n".encode() in talk.take_output()
 
 
 def test_one_bad_recipient_does_not_cost_the_others_their_mail():
