@@ -24,7 +24,7 @@ def text_of(octets: bytes, charset: str = "") -> str:
         try:
             if name and "".encode(name) == b"":
                 return octets.decode(name)
-        except (LookupError, UnicodeError):
+        except (LookupError, ValueError):
             continue
     return octets.decode("cp1252", "replace")
 
