@@ -13,7 +13,7 @@ from relay.core.envelope import Envelope
 class Prepared:
     """What `queue.put` stores. `envelope` is the client's own (reports go to its sender); `return_path`
     is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
-    A message with `held` waits for an operator."""
+    A message with `held` waits for an operator. `listener` is known only while it is fresh."""
 
     id: str
     received_at: float
@@ -25,6 +25,7 @@ class Prepared:
     route: str
     credential: str = ""
     client: str = ""
+    listener: str = ""
     held: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     content: Content = field(repr=False, kw_only=True)

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from relay.core.content import Content
+from relay.core.envelope import Recipient
 from relay.core.message import Prepared
+from relay.core.waiting import Mark, Waiting
 
 
 class StoreFull(Exception):
@@ -92,19 +93,6 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """One recipient that is due, with what the lanes need to place it; small, as there are many."""
-
-    message: str
-    index: int
-    recipient: str
-    stream: str
-    pool: str
-    due_at: float
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
 class Tally:
     """The accounting: everything ever accepted is in exactly one of the others."""
 
@@ -120,6 +108,13 @@ class Tally:
         return self.accepted - sum(self.ends.values()) - waiting
 
 
+class Stored(NamedTuple):
+    """A message as it lies in the queue, with the recipients that still wait, by their index."""
+
+    message: Prepared
+    recipients: dict[int, Recipient]
+
+
 class Store(Protocol):
     """What the engine needs of a queue."""
 
@@ -127,13 +122,11 @@ class Store(Protocol):
 
     async def settle(self, settlements: Sequence[Settlement]) -> None: ...
 
-    async def due(self, before: float, limit: int) -> list[Waiting]: ...
+    async def due(self, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]: ...
 
-    async def load(self, message: str) -> Prepared | None: ...
+    async def load(self, message: str) -> Stored | None: ...
 
     async def find(self, which: Filter, limit: int) -> list[Row]: ...
-
-    async def content(self, message: str) -> Content | None: ...
 
     async def hold(self, which: Filter) -> int: ...
 
@@ -141,7 +134,7 @@ class Store(Protocol):
 
     async def retry(self, which: Filter, now: float) -> int: ...
 
-    async def cancel(self, which: Filter) -> int: ...
+    async def cancel(self, which: Filter) -> list[Row]: ...
 
     async def tally(self) -> Tally: ...
 

@@ -1,0 +1,71 @@
+# Everything a newcomer and a developer needs. Wants git, make and python3 (3.11 or newer, with venv).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RELAY := $(BIN)/relay
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet
+CONFIG ?= config/quickstart.yaml
+KEYS := var/quickstart/dkim
+
+.PHONY: run test lint types bench crash schemas freeze clean help
+.DEFAULT_GOAL := help
+
+help:            ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(VENV)/installed $(KEYS)/example.com/r1.pem $(KEYS)/example.com/r1e.pem  ## install, make a DKIM key, start the relay
+	@$(RELAY) check --config $(CONFIG)
+	@cat config/quickstart.txt 2>/dev/null || true
+	@exec $(RELAY) serve --config $(CONFIG)
+
+test: $(VENV)/installed-test  ## run every test; those that need Debian's mail programs when they are there
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/installed-test  ## ruff
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-test  ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(VENV)/installed  ## messages a second and CPU a message on this machine
+	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+crash: $(VENV)/installed-test  ## SIGKILL under load, 50 rounds: nothing answered 250 is lost
+	$(BIN)/pytest tests/crash $(ARGS)
+
+schemas: $(VENV)/installed  ## write the JSON Schemas of config and policies again
+	$(BIN)/python -m relay.config.schema
+
+freeze: $(VENV)/installed-test  ## write constraints.txt from this environment
+	@{ echo '# Exact versions for `make run` and `make test`; written by `make freeze` from a tested environment.'; \
+	  { $(BIN)/python -m pip freeze --exclude-editable --exclude smtp-relay; grep '^setuptools==' constraints.txt; } \
+	  | LC_ALL=C sort -f; } > constraints.new && mv constraints.new constraints.txt
+
+clean:           ## remove the environment, caches and the quickstart's data
+	rm -rf $(VENV) var build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 is %d.%d; the relay needs 3.11 or newer: make run PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "making the environment in $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 cannot make an environment: apt install python3-venv"; exit 1; }
+
+# pip before 22.3 reads constraints for builds wrongly; a newer one stays as it is.
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the relay into $(VENV)"
+	@$(PIP) install 'pip>=22.3'
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/installed
+	@echo "installing what the tests need"
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+# Two keys of different kinds sign every message: RSA for everyone, Ed25519 (RFC 8463) for those who read it.
+$(KEYS)/example.com/r1.pem: | $(VENV)/installed
+	@$(RELAY) dkim generate example.com r1 --algorithm rsa --keys $(KEYS)
+
+$(KEYS)/example.com/r1e.pem: | $(VENV)/installed
+	@$(RELAY) dkim generate example.com r1e --algorithm ed25519 --keys $(KEYS)

@@ -1,0 +1,203 @@
+"""`relay credential`: one account for each application that sends mail.
+
+The password is shown once; the file holds its argon2id hash. Changes count from the next reload.
+"""
+
+from __future__ import annotations
+
+import getpass
+import stat
+import sys
+import time
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli.failure import Failed, Misused
+from relay.cli.options import ConfigOption, JsonOption, YesOption, noun
+from relay.cli.output import ask_yes, show_json, show_table
+from relay.cli.ownership import give_to_owner
+from relay.cli.place import read_config
+
+if TYPE_CHECKING:
+    from relay.inbound.credentials import Credential
+
+app = noun("credential", "Accounts of the applications that send mail.")
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+Globs = Annotated[
+    list[str] | None, typer.Option("--senders", metavar="GLOB", help="Addresses it may send as.")
+]
+Networks = Annotated[
+    list[str] | None, typer.Option("--network", metavar="CIDR", help="Where it may be used.")
+]
+RELOAD = "it counts after: relay reload"
+
+
+@app.command("add")
+def add(
+    name: Name,
+    senders: Globs = None,
+    stream: Annotated[str, typer.Option(help="All its mail goes to this stream.")] = "",
+    may_choose: Annotated[
+        list[str] | None,
+        typer.Option("--may-choose", metavar="STREAM", help="Streams X-Relay-Stream may name."),
+    ] = None,
+    network: Networks = None,
+    note: Annotated[str, typer.Option(help="Whose it is.")] = "",
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="Take the password from the first line of a file; - is standard input."),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Add an account; its new password is shown once."""
+    from relay.inbound.credentials import NAME, Credential, hash_password, new_password
+
+    if not NAME.fullmatch(name):
+        raise Misused(f"{name!r} is no account name: letters, digits and . _ @ + -, at most 128")
+    if stream and may_choose:
+        raise Misused("give --stream or --may-choose, not both")
+    try:
+        networks = tuple(ip_network(one, strict=False) for one in network or ())
+    except ValueError as error:
+        raise Misused(f"--network: {error}") from None
+    path, known = _read(config)
+    if name in known:
+        raise Failed(f"there is an account {name} already: remove it first, or choose another name")
+    password = _given_password(password_file) if password_file else new_password()
+    known[name] = Credential(
+        name=name,
+        hash=hash_password(password),
+        senders=tuple(senders or ()),
+        stream=stream,
+        streams=tuple(may_choose or ()),
+        networks=networks,
+        note=note,
+        created=time.strftime("%Y-%m-%d", time.gmtime()),
+    )
+    _write(path, known)
+    if as_json:
+        show_json({"name": name, "password": None if password_file else password, "file": str(path)})
+        return
+    print(f"user      {name}")
+    if not password_file:
+        print(f"password  {password}")
+        print("The password is shown this once.", end=" ")
+    print(RELOAD.capitalize())
+
+
+@app.command("list")
+def list_credentials(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show the accounts and what each may do."""
+    _, known = _read(config)
+    rows = [
+        {
+            "name": one.name,
+            "senders": list(one.senders),
+            "stream": one.stream,
+            "may_choose": list(one.streams),
+            "networks": [str(network) for network in one.networks],
+            "created": one.created,
+            "note": one.note,
+        }
+        for _, one in sorted(known.items())
+    ]
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        ("name", "senders", "stream", "networks", "created", "note"),
+        [
+            (
+                row["name"],
+                ", ".join(row["senders"]) or "any",
+                row["stream"]
+                or (f"chooses: {', '.join(row['may_choose'])}" if row["may_choose"] else "by policy"),
+                ", ".join(row["networks"]) or "anywhere",
+                row["created"] or "-",
+                row["note"] or "-",
+            )
+            for row in rows
+        ],
+        empty="there are no accounts: relay credential add NAME",
+    )
+
+
+@app.command("remove")
+def remove(name: Name, yes: YesOption = False, config: ConfigOption = None) -> None:
+    """Remove an account."""
+    path, known = _read(config)
+    if name not in known:
+        raise Failed(_unknown(name, known))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Misused("relay credential remove asks before it acts; without a terminal say --yes")
+        if not ask_yes(f"remove {name}? Mail with this account will be refused."):
+            raise typer.Exit(1)
+    del known[name]
+    _write(path, known)
+    print(f"removed {name}; {RELOAD}")
+
+
+@app.command("check")
+def check(
+    name: Name,
+    password_file: Annotated[
+        Path | None, typer.Option(help="The password is the first line of a file; - is standard input.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Say whether a password is the account's."""
+    from relay.inbound.credentials import verify
+
+    _, known = _read(config)
+    if name not in known:
+        raise Failed(_unknown(name, known))
+    password = _given_password(password_file) if password_file else getpass.getpass(f"password of {name}: ")
+    if not verify(known[name].hash, password):
+        raise Failed(f"that is not the password of {name}")
+    print(f"that is the password of {name}")
+
+
+def _read(config: Path | None) -> tuple[Path, dict[str, Credential]]:
+    from relay.inbound.credentials import load_credentials
+
+    settings = read_config(config)
+    if settings.credentials is None:
+        raise Failed(f"{settings.file} names no credentials file: add `credentials: credentials.yaml` to it")
+    known, problems = load_credentials(str(settings.credentials))
+    if problems:
+        raise Failed("the credentials file has errors:\n" + "\n".join(str(problem) for problem in problems))
+    return settings.credentials, known
+
+
+def _write(path: Path, known: dict[str, Credential]) -> None:
+    """Replaces the file, keeping its mode; its owner becomes that of the folder, or stays."""
+    from relay.inbound.credentials import save_credentials
+
+    before = (path if path.exists() else path.parent).stat()
+    mode = stat.S_IMODE(before.st_mode) if path.exists() else 0o640
+    try:
+        save_credentials(str(path), known)
+        path.chmod(mode)
+        give_to_owner(before, path)
+    except OSError as error:
+        raise Failed(f"cannot write {path}: {error.strerror}") from None
+
+
+def _given_password(path: Path) -> str:
+    try:
+        text = sys.stdin.readline() if str(path) == "-" else path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"cannot read the password from {path}: {error}") from None
+    password = text.partition("\n")[0].rstrip("\r")
+    if not password:
+        raise Failed(f"no password in the first line of {path}")
+    return password
+
+
+def _unknown(name: str, known: dict[str, Credential]) -> str:
+    return f"no account {name}: there are {', '.join(sorted(known)) or 'none'}"

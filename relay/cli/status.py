@@ -1,0 +1,49 @@
+"""`relay status` and `relay reload`: the running relay itself."""
+
+from __future__ import annotations
+
+import typer
+
+from relay.cli.failure import Failed
+from relay.cli.options import ConfigOption, JsonOption, control_of
+from relay.cli.output import ago, clean, moment, show_fields, show_json, show_table
+
+
+def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show the running relay: version, listeners, counts. Exit code 1 when it is not ready."""
+    now = control_of(config).get("status")
+    if as_json:
+        show_json(now)
+    else:
+        show_fields(
+            [
+                ("relay", f"{now['version']} on {now['hostname']}, pid {now['pid']}"),
+                ("ready", now["ready"] or "yes"),
+                ("running", f"{ago(now['started_at'])} (since {moment(now['started_at'])})"),
+                ("delivery", now["delivery"]),
+                ("policies", f"read {ago(now['policies_loaded_at'])} ago"),
+                ("accepted", f"{now['accepted']} recipients"),
+                *[(f"  {end}", count) for end, count in sorted(now["ends"].items())],
+                ("  queued", now["queued"]),
+                ("  held", now["held"]),
+                ("gap", f"{now['gap']} (must be 0)" if now["gap"] else "0"),
+            ]
+        )
+        print()
+        show_table(
+            ("listener", "address", "connections"),
+            [(one["name"], one["bind"], one["connections"]) for one in now["listeners"]],
+        )
+        for problem in now["reload_problems"]:
+            print(f"last reload failed: {clean(problem)}")
+    if now["ready"] or now["gap"]:
+        raise typer.Exit(1)
+
+
+def reload(config: ConfigOption = None) -> None:
+    """Read policies, credentials and certificates again, all or nothing."""
+    problems = control_of(config).post("reload", {})["problems"]
+    if problems:
+        lines = "\n".join(clean(problem) for problem in problems)
+        raise Failed(f"not reloaded, the old policies stay in force:\n{lines}")
+    print("reloaded")

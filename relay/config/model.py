@@ -1,0 +1,182 @@
+"""What config/relay.yaml may say. Durations are seconds, sizes bytes, paths absolute or from the working
+directory; names of attributes that differ from their keys end in the unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+
+from relay.config.paths import FilePath, Secret
+from relay.policy.quantities import (
+    Bind,
+    Duration,
+    Endpoint,
+    HostName,
+    Network,
+    Size,
+    Text,
+    Whole,
+    parse_endpoint,
+)
+from relay.policy.strict import Node
+from relay.policy.validate import Entry
+
+Count = Annotated[Whole, Field(ge=1)]
+Wait = Annotated[Duration, Field(gt=0)]
+Tls = Literal["opportunistic", "required", "never"]
+Server = Annotated[
+    Endpoint,
+    BeforeValidator(lambda value: parse_endpoint(value, port=53)),
+    WithJsonSchema({"type": "string", "description": "an address, with port where it is not 53"}),
+]
+Host = Annotated[
+    Endpoint,
+    BeforeValidator(lambda value: parse_endpoint(value, port=25)),
+    WithJsonSchema({"type": "string", "description": "host and port: mail.example.com:587"}),
+]
+
+
+class Listener(Entry):
+    """One address on which clients submit mail, and who they may be."""
+
+    bind: Bind
+    networks: list[Network] = Field(default_factory=list)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    auth: Literal["none", "optional", "required"] = "none"
+    stream: Text = ""
+    streams: list[Text] = Field(default_factory=list)
+    senders: list[Text] = Field(default_factory=list)
+    profile: Literal["modern", "legacy"] = "modern"
+    max_connections: Count = 1000
+    max_connections_per_client: Count = 100
+    max_recipients: Annotated[Whole, Field(ge=100)] = 1000  # RFC 5321 §4.5.3.1.8: at least 100
+    max_errors: Count = 20
+    max_message_bytes: Size = Field(
+        default=50 << 20, alias="max_message_size", ge=65536
+    )  # RFC 5321 §4.5.3.1.7: 64K
+    idle_timeout_s: Wait = Field(
+        default=300.0, alias="idle_timeout"
+    )  # RFC 5321 §4.5.3.2.7: at least 5 minutes
+    session_timeout_s: Wait = Field(default=3600.0, alias="session_timeout")
+
+
+class Certificate(Entry):
+    """The server certificate chain and its key, both PEM."""
+
+    certificate: FilePath
+    key: FilePath
+
+
+class Queue(Entry):
+    """Where accepted mail is kept; "" is queue.db in the data folder."""
+
+    url: Text = ""
+
+
+class Delivery(Entry):
+    """How mail leaves: to the recipients' MX, through one host, or not at all (sandbox)."""
+
+    mode: Literal["mx", "smarthost", "sandbox"] = "mx"
+    host: Host | None = None
+    tls: Tls = "opportunistic"
+    credential: Secret | None = None
+    connections: Count = 200
+    allow_targets: list[Network] = Field(default_factory=list)
+    port: Annotated[Whole, Field(ge=1, le=65535)] = 25
+
+
+class Dns(Entry):
+    """Which resolvers to ask; none: the system's."""
+
+    servers: list[Server] = Field(default_factory=list)
+
+
+class Metrics(Entry):
+    """Where /metrics, /healthz and /readyz are served."""
+
+    bind: Bind = Endpoint("127.0.0.1", 9125)
+
+
+class Control(Entry):
+    """The Unix socket the command line talks to; empty: control.sock in the data folder."""
+
+    socket: FilePath | None = None
+
+
+class Events(Entry):
+    """The event log; empty: events/ in the data folder."""
+
+    dir: FilePath | None = None
+    keep_days: Count = 30
+
+
+class Config(Entry):
+    """All settings of the process."""
+
+    hostname: HostName
+    data: FilePath
+    policies: FilePath
+    listeners: Annotated[dict[Text, Listener], Field(min_length=1)]
+    postmaster: Text = ""
+    tls: Certificate | None = None
+    credentials: FilePath | None = None
+    queue: Queue = Queue()
+    delivery: Delivery = Delivery()
+    dns: Dns = Dns()
+    metrics: Metrics = Metrics()
+    control: Control = Control()
+    events: Events = Events()
+    drain_s: Wait = Field(default=30.0, alias="drain")
+    memory_budget_bytes: Size = Field(default=64 << 20, alias="memory_budget", ge=1 << 20)
+
+    _file: str = PrivateAttr("")
+    _node: Node | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """Defaults that depend on other settings."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if isinstance(hostname := values.get("hostname"), str) and "postmaster" not in values:
+            parent = hostname.partition(".")[2]
+            values["postmaster"] = f"postmaster@{parent if '.' in parent else hostname}"
+        if values.get("credentials") and isinstance(listeners := values.get("listeners"), dict):
+            values["listeners"] = {
+                name: {"auth": "optional", **one} if isinstance(one, dict) else one
+                for name, one in listeners.items()
+            }
+        return values
+
+    @property
+    def file(self) -> str:
+        """The path of the file it was read from."""
+        return self._file
+
+    def place(self, *path: str | int) -> tuple[str, int, int]:
+        """File, line and column of a setting."""
+        return (self._file, *(self._node.place(*path) if self._node else (0, 0)))
+
+    @property
+    def queue_file(self) -> Path:
+        """The SQLite file; a relative one is taken from the config file's folder."""
+        if not self.queue.url:
+            return self.data / "queue.db"
+        return Path(self._file).parent / self.queue.url.removeprefix("sqlite:///")
+
+    @property
+    def control_socket(self) -> Path:
+        """The Unix socket of the control interface."""
+        return self.control.socket or self.data / "control.sock"
+
+    @property
+    def events_dir(self) -> Path:
+        """The folder of the event log."""
+        return self.events.dir or self.data / "events"
+
+    def dkim_key(self, domain: str, selector: str) -> Path:
+        """Where the DKIM key of a domain lies unless the policy names a file."""
+        return self.data / "dkim" / domain / f"{selector}.pem"

@@ -1,0 +1,110 @@
+"""Files to config and policies: every problem of every file in one go, nothing kept between calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relay.config.crosscheck import check_config
+from relay.config.model import Config
+from relay.policy.build import build_policy
+from relay.policy.model import Policy
+from relay.policy.strict import MAX_CHARACTERS, Node, Problem, load
+from relay.policy.validate import validate
+
+MAX_FILES = 200
+
+
+def load_config(path: Path | str) -> tuple[Config | None, list[Problem]]:
+    """The settings of the file, or None and all that is wrong with it. Relative paths in it are taken from
+    its folder."""
+    path = Path(path)
+    node, problems = read_yaml(path, str(path))
+    if node is None:
+        return None, problems or [Problem(str(path), 1, 1, "the file is empty", "see config/quickstart.yaml")]
+    config, mistakes = validate(Config, node, str(path), context={"folder": path.parent})
+    if config is None:
+        return None, sorted(problems + mistakes)
+    config._file, config._node = str(path), node
+    problems = sorted(problems + check_config(config))
+    return (None if problems else config), problems
+
+
+def load_policies(
+    folder: Path | str, config: Config | None = None, *, credentials: frozenset[str] | None = None
+) -> tuple[Policy | None, list[Problem]]:
+    """The policy of all *.yaml files of the folder, or None and all that is wrong with them. With `config`
+    (and the names of `credentials`) rules that name what does not exist are found too."""
+    folder = Path(folder)
+    files, problems = policy_files(folder)
+    trees: dict[str, Node] = {}
+    for path in files:
+        node, mistakes = read_yaml(path, path.name)
+        problems += mistakes
+        if node:
+            trees[path.name] = node
+    listeners = frozenset(config.listeners) if config else None
+    policy, mistakes = build_policy(
+        trees, folder=str(folder), listeners=listeners, credentials=credentials, partial=bool(problems)
+    )
+    problems += mistakes
+    if policy and config:
+        problems += _unknown_streams(config, policy)
+    return (None if problems else policy), sorted(problems)
+
+
+def policy_files(folder: Path) -> tuple[list[Path], list[Problem]]:
+    """The policy files of a folder in the order of their names. A link that leads out of the folder is
+    refused: what is read must be what an operator put there."""
+    try:
+        names = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+        root = folder.resolve(strict=True)
+    except OSError as error:
+        return [], [
+            Problem(str(folder), 0, 0, f"the folder cannot be read: {error.strerror}", "see `policies:`")
+        ]
+    problems = [
+        Problem(path.name, 0, 0, "leads out of the policies folder", "copy the file into the folder")
+        for path in names
+        if not path.resolve().is_relative_to(root)
+    ]
+    if not names:
+        problems.append(
+            Problem(str(folder), 0, 0, "there are no *.yaml files", "start from policies/ as shipped")
+        )
+    if len(names) > MAX_FILES:
+        problems.append(Problem(str(folder), 0, 0, f"more than {MAX_FILES} files", "join some of them"))
+    return [] if problems else names, problems
+
+
+def read_yaml(path: Path, name: str) -> tuple[Node | None, list[Problem]]:
+    """The tree of a file (None when empty) and what is wrong with it; `name` is what problems call it."""
+    try:
+        if not path.is_file():
+            return None, [Problem(name, 0, 0, "there is no such file", f"looked at {path.absolute()}")]
+        with path.open("rb") as file:
+            data = file.read(4 * MAX_CHARACTERS + 1)
+        return load(data.decode(), name)
+    except OSError as error:
+        return None, [Problem(name, 0, 0, f"cannot be read: {error.strerror}", "check its permissions")]
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        return None, [Problem(name, line, column, "not UTF-8 text", "save the file as UTF-8")]
+
+
+def _unknown_streams(config: Config, policy: Policy) -> list[Problem]:
+    """Streams that listeners name and no policy has."""
+    problems = []
+    known = ", ".join(policy.streams)
+    for name, listener in config.listeners.items():
+        wanted: list[tuple[str, tuple[str | int, ...]]] = (
+            [(listener.stream, ("stream",))] if listener.stream else []
+        )
+        wanted += [(stream, ("streams", number)) for number, stream in enumerate(listener.streams)]
+        for stream, path in wanted:
+            if stream not in policy.streams:
+                file, line, column = config.place("listeners", name, *path)
+                problems.append(
+                    Problem(file, line, column, f"there is no stream `{stream}`", f"there are: {known}")
+                )
+    return problems

@@ -1,0 +1,155 @@
+"""Patterns people write in policies: a glob, or a regular expression after `~`; case is ignored.
+
+Values come from strangers, so no pattern may be made to run for long: a glob is matched in one pass, and a
+regular expression is refused when its repeats nest (exponential time) or when there are too many of them,
+and reads only as much of a value as its form can search in a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from re import _constants as codes  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+OPEN_REPEAT = 16  # a repeat that may run longer than this can be made slow by the value
+# Characters looked at, by how the time grows with their number: linear, square, cube. Worst case about
+# 5 million steps of the regex engine (under 0.1 s).
+READ_CHARACTERS = (4000, 4000, 2000, 300)
+ANY_RUN, ANY_ONE = "\ue000", "\ue001"  # stand for the `*` and `?` of a glob that is read as a value
+REPEATS = frozenset({codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT})
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A compiled pattern; `text` is what was written and what two patterns are compared by."""
+
+    text: str
+    matches: Callable[[str], bool] = field(compare=False, repr=False)
+
+    @property
+    def is_regex(self) -> bool:
+        """Whether it was written after `~`."""
+        return self.text.startswith("~")
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether exactly one value (but for case) matches."""
+        return not self.is_regex and "*" not in self.text and "?" not in self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def compile_pattern(text: str) -> Pattern:
+    """The pattern for `text`; raises ValueError with a reason a person can act on."""
+    if text.startswith("~"):
+        return Pattern(text, _regex(text[1:]))
+    return Pattern(text, _glob(text.lower()))
+
+
+def covers(wide: Pattern, narrow: Pattern) -> bool:
+    """Whether everything that `narrow` matches is matched by `wide` too; False where that is undecided.
+    A glob is wider when it matches the other read as a value whose `*` and `?` are characters of their own,
+    which only a `*` (for `?`, a `?` too) may take."""
+    if wide.text.lower() == narrow.text.lower():
+        return True
+    if wide.is_regex or narrow.is_regex:
+        return wide.text == "*"
+    probe = narrow.text.lower().replace("*", ANY_RUN).replace("?", ANY_ONE)
+    pieces = {"*": ".*", "?": f"[^{ANY_RUN}]"}
+    source = "".join(pieces.get(character, re.escape(character)) for character in wide.text.lower())
+    return re.fullmatch(source, probe, re.DOTALL) is not None
+
+
+def _glob(text: str) -> Callable[[str], bool]:
+    """The test for a lower-case glob; the common forms need no regular expression."""
+    inner = text.strip("*")
+    if "*" not in inner and "?" not in text:
+        if text == inner:
+            return lambda value: value.lower() == text
+        if not inner:
+            return lambda value: True
+        if text.lstrip("*") == text:
+            return lambda value: value.lower().startswith(inner)
+        if text.rstrip("*") == text:
+            return lambda value: value.lower().endswith(inner)
+        return lambda value: inner in value.lower()
+    first, *rest = (_one_piece(piece) for piece in re.split(r"\*+", text))
+    if rest:
+        # An atomic group never gives back: the leftmost place of each inner piece is as good as any.
+        middle = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
+        source = f"{first}{middle}.*{rest[-1]}"
+    else:
+        source = first
+    found = re.compile(source, re.DOTALL).fullmatch
+    return lambda value: found(value.lower()) is not None
+
+
+def _one_piece(piece: str) -> str:
+    return "".join("." if character == "?" else re.escape(character) for character in piece)
+
+
+def _regex(source: str) -> Callable[[str], bool]:
+    """The test for a regular expression, searched for anywhere in the value."""
+    if not source:
+        raise ValueError("there is no regular expression after `~`")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what will mean something else in a later Python
+            tree = parser.parse(source, re.IGNORECASE)
+            search = re.compile(source, re.IGNORECASE).search
+    except (re.error, OverflowError, RecursionError, Warning) as error:
+        raise ValueError(f"the regular expression does not compile: {error}") from None
+    read = READ_CHARACTERS[_growth(tree)]
+    return lambda value: search(value[:read]) is not None
+
+
+def _growth(tree: Any) -> int:
+    """How the time to search grows: 1 linear, 2 square, 3 cube; raises ValueError beyond that."""
+    starts = ((codes.AT, codes.AT_BEGINNING), (codes.AT, codes.AT_BEGINNING_STRING))
+    anchored = len(tree) > 0 and tree[0] in starts
+    growth = _open_repeats(tree, inside=False) + (0 if anchored else 1)
+    if growth >= len(READ_CHARACTERS):
+        raise ValueError(
+            "the regular expression has too many open repeats (`*`, `+`, `{n,}`) and could be made to run"
+            " for seconds; anchor it with `^`, use fewer, or write it as a glob"
+        )
+    return growth
+
+
+def _open_repeats(tree: Iterable[tuple[Any, Any]], *, inside: bool) -> int:
+    """How many repeats without a small bound there are; raises ValueError for one inside another."""
+    count = 0
+    for operation, argument in tree:
+        if operation in REPEATS:
+            least, most, body = argument
+            is_open = most > OPEN_REPEAT and most != least
+            if inside and (is_open or most > least):
+                raise ValueError(
+                    "the regular expression has a repeat inside a repeat, as in `(a+)*`, and could be made to"
+                    " run for ever; write the inner part without `*`, `+` or `?`"
+                )
+            count += is_open + _open_repeats(body, inside=inside or is_open)
+        elif operation is codes.BRANCH:
+            if inside:
+                raise ValueError(
+                    "the regular expression repeats a choice, as in `(a|b)*`, and could be made to run for"
+                    " ever; use a set of characters like `[ab]*`, or repeat at most 16 times"
+                )
+            count += max(_open_repeats(branch, inside=inside) for branch in argument[1])
+        else:
+            count += sum(_open_repeats(part, inside=inside) for part in _parts(argument))
+    return count
+
+
+def _parts(argument: Any) -> list[Any]:
+    """The sub-patterns among an operation's arguments (groups, look-arounds, conditionals)."""
+    if isinstance(argument, parser.SubPattern):
+        return [argument]
+    if isinstance(argument, tuple):
+        return [part for part in argument if isinstance(part, parser.SubPattern)]
+    return []

@@ -1,0 +1,272 @@
+"""One outbound connection: moves bytes between a socket and the Conversation that knows the protocol.
+
+At every message boundary it asks its feed for the next job, and where the server pipelines, the next MAIL
+leaves in the same write as the end of the previous body: one round trip a message (RFC 2920 §3.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from relay.core.content import Content, MemoryBody
+from relay.core.outcome import Outcome
+from relay.deliver.job import Job
+from relay.smtp.client import Conversation
+from relay.smtp.happenings import Closed, Happening, Ready, Result, SendBody, WantTls
+from relay.smtp.wire import stuff
+
+TLS_HANDSHAKE_S = 30.0
+
+
+class Feed(Protocol):
+    """Where a connection gets its work and reports what came of it."""
+
+    def next_job(self, connection: Connection) -> Job | None:
+        """The next message for this connection, or None: wait idle or quit, as `keep` says."""
+        ...
+
+    def finished(self, connection: Connection, job: Job, result: Result) -> None:
+        """A transaction ended."""
+        ...
+
+    def closed(self, connection: Connection, outcome: Outcome | None) -> None:
+        """The connection is gone; every job it had was reported before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a connection leads: for events and explanations."""
+
+    source: str
+    mx: str
+    address: str
+    site: str
+    provider: str
+
+
+class Connection(asyncio.Protocol):
+    """Owns one socket. `opened` ends when the session can carry mail, or with the Outcome that says why not."""
+
+    def __init__(
+        self, conversation: Conversation, feed: Feed, *, peer: Peer, tls: ssl.SSLContext
+    ) -> None:
+        self.conversation, self.feed, self.peer = conversation, feed, peer
+        self.loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[Outcome | None] = self.loop.create_future()
+        self.delivered = 0  # transactions that came to an end here
+        self.begun = 0
+        self.idle = False
+        self.loading = False
+        self.stream = ""  # whose slot it uses now
+        self.tls_version = ""
+        self._tls = tls
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._steps = -1
+        self._offered: Job | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
+
+    # What the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._push_on()
+
+    def data_received(self, data: bytes) -> None:
+        self._happen(self.conversation.receive(data))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._room.set()
+        if not self._over:
+            self._happen(self.conversation.lost())
+        self._end(None)
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    # What the feed calls
+
+    def offer(self, job: Job | None) -> bool:
+        """A job that had to be loaded first has come, or will not; False: the connection is gone."""
+        self.loading = False
+        if self._over:
+            return False
+        self._offered = job
+        if self.conversation.can_begin:
+            self._ask()
+            self._push_on()
+        return True
+
+    def wake(self) -> None:
+        """There may be work for this idle connection."""
+        if self.idle and not self._over:
+            self.idle = False
+            self._ask()
+            self._push_on()
+
+    def quit(self) -> None:
+        """Says goodbye after what is under way."""
+        if self.idle and not self._over:
+            self.idle = False
+            self._happen(self.conversation.quit())
+
+    def abort(self) -> None:
+        """Drops the connection at once; what is under way is lost or deferred."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Inside
+
+    def _happen(self, happenings: Iterable[Happening]) -> None:
+        for happening in happenings:
+            match happening:
+                case SendBody(token):
+                    self._send_body(cast(Job, token))
+                case Result(token):
+                    self.delivered += 1
+                    self.feed.finished(self, cast(Job, token), happening)
+                case Ready():
+                    self._ready()
+                case WantTls():
+                    self._spawn(self._start_tls())
+                case Closed(outcome):
+                    self._push_on()
+                    self._end(outcome)
+                    return
+        self._push_on()
+
+    def _ready(self) -> None:
+        if not self.opened.done():
+            self.idle = True
+            self.opened.set_result(None)
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        """At a boundary with nothing under way: the next job, or idle."""
+        while self.conversation.can_begin and not self.loading:
+            job, self._offered = self._offered or self.feed.next_job(self), None
+            if job is None:
+                self.idle = not self.loading
+                return
+            self.begun += 1
+            self.idle = False
+            self._happen(self.conversation.begin(job.delivery))
+
+    def _send_body(self, job: Job) -> None:
+        content = job.stored.message.content
+        if isinstance(content.body, MemoryBody):
+            self._write(b"".join(stuff((content.header + b"\r\n" + content.body.data,))))
+            self._after_body()
+        else:
+            self._spawn(self._stream_body(content))
+
+    async def _stream_body(self, content: Content) -> None:
+        try:
+            for chunk in stuff(content.chunks()):
+                await self._room.wait()
+                if self._over:
+                    return
+                self._write(chunk)
+                self._steps = -1  # each block the connection takes starts the clock anew
+                self._push_on()
+        except OSError:
+            self.abort()  # our disk, not their fault: the message was not ended with a dot, so nobody has it
+            return
+        self._after_body()
+        self._push_on()
+
+    def _after_body(self) -> None:
+        job, self._offered = self._offered, None
+        if job is None and not self.loading:
+            job = self.feed.next_job(self)
+        if job is not None:
+            self.begun += 1
+        self._happen(self.conversation.body_sent(job.delivery if job else None))
+
+    async def _start_tls(self) -> None:
+        self._stop_timer()
+        try:
+            transport = await self.loop.start_tls(
+                cast(asyncio.Transport, self._transport), self, self._tls,
+                server_hostname=self.peer.mx if self._tls.check_hostname else None,
+                ssl_handshake_timeout=TLS_HANDSHAKE_S,
+            )  # fmt: skip
+        except (OSError, ConnectionError, ssl.SSLError, TimeoutError) as error:
+            self._happen(self.conversation.tls_failed(_reason(error)))
+            return
+        if transport is None:
+            self._happen(self.conversation.lost())
+            return
+        self._transport = cast(asyncio.Transport, transport)
+        self.tls_version = transport.get_extra_info("ssl_object").version() or "TLS"
+        self._happen(self.conversation.tls_done())
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and data:
+            self._transport.write(data)
+
+    def _push_on(self) -> None:
+        """Writes what the conversation has to say and sets the clock for its phase."""
+        if self._over:
+            return
+        self._write(self.conversation.take_output())
+        if self.conversation.steps == self._steps:
+            return  # a server that sends a byte now and then gains no time
+        self._steps = self.conversation.steps
+        self._deadline = self.loop.time() + self.conversation.timeout_s
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._stop_timer()
+            self._timer = self.loop.call_at(self._deadline, self._time)
+
+    def _time(self) -> None:
+        """The timer is late-bound: it looks whether the deadline has moved on before it strikes."""
+        self._timer = None
+        if self._over:
+            return
+        if self.loop.time() < self._deadline - 0.001:
+            self._timer = self.loop.call_at(self._deadline, self._time)
+        else:
+            self.idle = False
+            self._happen(self.conversation.timed_out())
+
+    def _end(self, outcome: Outcome | None) -> None:
+        if self._over:
+            return
+        self._over, self.idle = True, False
+        self._stop_timer()
+        self._room.set()
+        if self._transport is not None:
+            self._transport.close()
+        if not self.opened.done():
+            self.opened.set_result(outcome)
+        else:
+            self.feed.closed(self, outcome)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = self.loop.create_task(work, name=f"connection to {self.peer.mx}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate: {error.verify_message}"
+    return str(error) or type(error).__name__

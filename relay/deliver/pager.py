@@ -1,0 +1,80 @@
+"""From the store to the lanes in time: keeps a backlog for each stream and hands out what is due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from relay.core.backlog import Backlog
+from relay.core.waiting import Mark, Waiting
+from relay.queue.store import StoreBusy
+
+log = logging.getLogger("relay.queue")
+
+TICK_S = 0.25  # how late a retry may start; fresh mail does not wait for it
+
+
+class Paged(Protocol):
+    """What is needed of the store."""
+
+    async def due(self, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]: ...
+
+    async def streams(self) -> list[str]: ...
+
+
+class Pager:
+    """`place` gets every recipient that is due, once."""
+
+    def __init__(
+        self, store: Paged, *, most: int, clock: Callable[[], float], place: Callable[[Waiting], None]
+    ) -> None:
+        self.store, self.most, self.clock, self.place = store, most, clock, place
+        self.backlogs: dict[str, Backlog] = {}
+        self._again = asyncio.Event()
+
+    def backlog(self, stream: str) -> Backlog:
+        """The stream's backlog, made when first asked for."""
+        found = self.backlogs.get(stream)
+        if found is None:
+            found = self.backlogs[stream] = Backlog(self.most)
+        return found
+
+    def stored(self, places: Sequence[Waiting]) -> None:
+        """Takes note of what was just stored, and hands out what is due of it."""
+        backlog = self.backlog(places[0].stream)
+        for waiting in places:
+            backlog.add(waiting)
+        for waiting in backlog.due(self.clock()):
+            self.place(waiting)
+
+    def restart(self) -> None:
+        """Reads everything anew: the store was changed by an operator."""
+        for backlog in self.backlogs.values():
+            backlog.restart()
+        self._again.set()
+
+    async def run(self) -> None:
+        """Reads pages and hands out what falls due, for ever."""
+        names = await self.store.streams()
+        while True:
+            for name in {*names, *self.backlogs}:
+                await self._advance(name)
+            try:
+                await asyncio.wait_for(self._again.wait(), TICK_S)
+                names = await self.store.streams()
+            except TimeoutError:
+                continue
+            self._again.clear()
+
+    async def _advance(self, name: str) -> None:
+        backlog = self.backlog(name)
+        if page := backlog.page_wanted(self.clock()):
+            try:
+                backlog.page_arrived(await self.store.due(name, page.after, page.before, page.limit))
+            except StoreBusy as error:
+                log.warning("the queue could not be read, again in %s s: %s", TICK_S, error)
+                backlog.page_failed()
+        for waiting in backlog.due(self.clock()):
+            self.place(waiting)

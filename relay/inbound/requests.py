@@ -1,0 +1,54 @@
+"""What a client asks of the relay in headers of its own: X-Relay-Stream and X-Relay-Tag.
+
+They never leave the relay. One that is not known is refused rather than ignored: its sender expects something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from relay.core.headers import Headers
+from relay.core.reply import Reply, reply
+
+PREFIX = "x-relay-"
+KNOWN = ("X-Relay-Stream", "X-Relay-Tag")
+TAG = re.compile(r"\s*([A-Za-z0-9_.-]{1,64})\s*=\s*([^,\x00-\x1f\x7f]{1,200}?)\s*")
+TAGS_MOST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The stream a client chose ("" for none) and the tags it gave."""
+
+    stream: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING = Requests()
+
+
+def read_requests(headers: Headers, *, choices: Collection[str], who: str) -> Requests | Reply:
+    """The requests in a message, or the refusal of one that is unknown, malformed or not this client's
+    right. `choices`: the streams `who` may choose."""
+    asked = [field.name.decode() for field in headers.fields if field.name.startswith(PREFIX.encode())]
+    if not asked:
+        return NOTHING
+    for name in asked:
+        if name not in {known.lower() for known in KNOWN}:
+            return reply(550, "5.6.0", f"header {name} is not known here; known are {', '.join(KNOWN)}")
+    stream = headers.first("x-relay-stream") or ""
+    if stream and stream not in choices:
+        allowed = ", ".join(sorted(choices)) or "none (set streams: in the relay's configuration)"
+        return reply(550, "5.7.1", f"{who} may not choose stream {stream[:60]!r}; allowed: {allowed}")
+    tags = _tags(headers.all("x-relay-tag"))
+    return tags if isinstance(tags, Reply) else Requests(stream, tags)
+
+
+def _tags(values: list[str]) -> dict[str, str] | Reply:
+    parts = [part for value in values for part in value.split(",") if part.strip()]
+    matches = [TAG.fullmatch(part) for part in parts]
+    if None in matches or len(parts) > TAGS_MOST:
+        return reply(550, "5.6.0", f"X-Relay-Tag must be name=value, name=value (at most {TAGS_MOST})")
+    return {match[1]: match[2] for match in matches if match}

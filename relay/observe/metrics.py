@@ -1,0 +1,134 @@
+"""Every metric, declared once, fed by events only; labels are bounded by configuration, never by mail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from relay import __version__
+from relay.core.events import Event
+
+DELIVERY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200)
+OUTCOMES = {"delivered", "deferred", "bounced", "expired", "cancelled"}
+ENDS = {"delivered", "bounced", "expired"}
+
+
+class Metrics:
+    """All metrics of one relay. `objectives`: stream → seconds within which its mail should be delivered."""
+
+    def __init__(self, objectives: Mapping[str, float]) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.objectives = objectives
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.accepted = Counter(
+            "relay_accepted_messages_total", "Messages answered 250.", ["listener", "stream"], registry=registry
+        )
+        self.refused = Counter(
+            "relay_refused_messages_total", "Mail and commands refused, by reason.", ["reason"], registry=registry
+        )
+        self.recipients = Counter(
+            "relay_recipients_total", "Outcomes of attempts and ends of recipients.",
+            ["stream", "provider", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.attempts = Counter(
+            "relay_attempts_total", "Attempts to deliver to a recipient.", ["stream", "provider", "verdict"],
+            registry=registry,
+        )  # fmt: skip
+        self.queue = Gauge(
+            "relay_queue_recipients", "Recipients in the queue.", ["stream", "state"], registry=registry
+        )
+        self.oldest = Gauge(
+            "relay_queue_oldest_seconds", "Age of the oldest queued recipient.", ["stream"], registry=registry
+        )
+        self.time_to_deliver = Histogram(
+            "relay_time_to_deliver_seconds", "From acceptance to delivery.", ["stream"],
+            buckets=DELIVERY_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self.time_to_first_attempt = Histogram(
+            "relay_time_to_first_attempt_seconds", "From acceptance to the end of the first attempt.", ["stream"],
+            buckets=DELIVERY_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self.good = Counter(
+            "relay_objective_good_total", "Recipients delivered within their stream's objective.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
+        self.total = Counter(
+            "relay_objective_total", "Recipients that came to an end, in streams with an objective.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
+        self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
+        self.commit_seconds = Histogram(
+            "relay_commit_seconds", "Time of one commit, fsync included.", buckets=COMMIT_BUCKETS_S, registry=registry
+        )
+        self.commit_batch = Histogram(
+            "relay_commit_batch_messages", "Messages accepted by one commit.", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.waiting = Gauge(
+            "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
+        )
+        self.gap = Gauge(
+            "relay_accounting_gap", "Accepted minus ended minus waiting recipients: must be 0.", registry=registry
+        )
+        self.reload_success = Gauge(
+            "relay_reload_success", "1 if the last reload was taken, 0 if it was refused.", registry=registry
+        )
+        self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
+        self.build.labels(__version__).set(1)
+        self.reload_success.set(1)
+        self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
+
+    def on_event(self, event: Event) -> None:
+        """Counts one event."""
+        name, detail = event.event, event.detail
+        if name in OUTCOMES:
+            self._outcome(event)
+        elif name == "accepted":
+            self._child(self.accepted, str(detail.get("listener", "")), event.stream).inc()
+        elif name == "refused":
+            self._child(self.refused, str(detail.get("reason", "other"))).inc()
+        elif name == "attempted":
+            self._child(self.attempts, event.stream, str(detail.get("provider", "")), "next_host").inc()
+        elif name == "reloaded":
+            self.reload_success.set(0 if detail.get("problems") else 1)
+
+    def _outcome(self, event: Event) -> None:
+        name, stream, detail = event.event, event.stream, event.detail
+        provider = str(detail.get("provider", ""))
+        self._child(self.recipients, stream, provider, name).inc()
+        age = detail.get("delay_s")
+        if not isinstance(age, float):
+            return
+        if "phase" in detail:
+            self._child(self.attempts, stream, provider, name).inc()
+            if detail.get("attempt") == 1:
+                self._child(self.time_to_first_attempt, stream).observe(age)
+        if name == "delivered":
+            self._child(self.time_to_deliver, stream).observe(age)
+        self._objective(name, stream, age)
+
+    def _objective(self, name: str, stream: str, age_s: float) -> None:
+        within = self.objectives.get(stream)
+        if within is None or name not in ENDS:
+            return
+        self._child(self.total, stream).inc()
+        if name == "delivered" and age_s <= within:
+            self._child(self.good, stream).inc()
+
+    def committed(self, seconds: float, messages: int) -> None:
+        """One commit of the queue: its time, and how many messages it accepted."""
+        self.commit_seconds.observe(seconds)
+        if messages:
+            self.commit_batch.observe(messages)
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,53 @@
+"""Opening the queue file: settings that make it durable, migrations, and what a start finds."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from relay.queue.statements import migrations
+from relay.queue.store import StoreBroken
+
+PAGE_BYTES = 8192  # bodies up to ~100 KiB are fastest inside at 8 to 16 KiB pages (sqlite.org/intern-v-extern-blob)
+CACHE_KIB = 8192
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints. Raises StoreBroken for a file that is damaged,
+    locked by another relay, or of a newer version."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # before the first write, or never
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA wal_autocheckpoint=0")  # a commit must not wait for a checkpoint
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        migrate(connection)
+        problems = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreBroken(f"{path}: {error}") from error
+    if problems != "ok":
+        connection.close()
+        raise StoreBroken(f"{path} is damaged: {problems}")
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A second connection for reading only: the WAL-reset bug of SQLite up to 3.51.2 needs two that write
+    or checkpoint, so this one must never do either."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA query_only=1")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the schema to the newest number, one transaction a step; user_version holds where it stands."""
+    steps = migrations()
+    have = connection.execute("PRAGMA user_version").fetchone()[0]
+    if have > len(steps):
+        raise StoreBroken(f"the queue has schema {have}, this relay knows {len(steps)}: start the newer relay")
+    for number, script in steps[have:]:
+        connection.executescript(f"BEGIN; {script}; PRAGMA user_version={number}; COMMIT;")

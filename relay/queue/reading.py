@@ -1,0 +1,64 @@
+"""Questions to the queue file: what runs on the reading connection."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from relay.core.waiting import Mark, Waiting
+from relay.queue.filters import FIND, where
+from relay.queue.rows import operator_row, stored
+from relay.queue.spool import Spool
+from relay.queue.statements import statements
+from relay.queue.store import Filter, Row, Stored, Tally
+
+
+def due(connection: sqlite3.Connection, *, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]:
+    """Queued recipients of a stream in the order of their marks."""
+    rows = connection.execute(statements()["due"], (stream, *after, before, limit))
+    return [Waiting(*row) for row in rows]
+
+
+def load(connection: sqlite3.Connection, *, message: str, spool: Spool) -> Stored | None:
+    """One message with its waiting recipients, from one snapshot."""
+    connection.execute("BEGIN")
+    try:
+        row = connection.execute(statements()["load_message"], (message,)).fetchone()
+        recipients = connection.execute(statements()["load_recipients"], (message,)).fetchall()
+    finally:
+        connection.execute("COMMIT")
+    return None if row is None else stored(row, recipients, spool.body)
+
+
+def find(connection: sqlite3.Connection, *, which: Filter, limit: int, now: float) -> list[Row]:
+    """What an operator asked for, oldest first."""
+    clause, values = where(which, now)
+    return [operator_row(row) for row in connection.execute(FIND.format(where=clause), (*values, limit))]
+
+
+def streams(connection: sqlite3.Connection) -> list[str]:
+    """Streams with mail in the queue."""
+    return [name for (name,) in connection.execute(statements()["streams"])]
+
+
+def oldest(connection: sqlite3.Connection) -> dict[str, float]:
+    """Acceptance time of each stream's oldest queued recipient."""
+    return dict(connection.execute(statements()["oldest"]).fetchall())
+
+
+def spooled(connection: sqlite3.Connection) -> set[str]:
+    """Messages whose body is a spool file."""
+    return {id_ for (id_,) in connection.execute(statements()["spooled"])}
+
+
+def tally(connection: sqlite3.Connection) -> Tally:
+    """The accounting from one snapshot: counters and counted rows cannot be torn apart."""
+    connection.execute("BEGIN")
+    try:
+        ends = dict(connection.execute(statements()["tally"]).fetchall())
+        waiting = connection.execute(statements()["waiting"]).fetchall()
+    finally:
+        connection.execute("COMMIT")
+    by_state = {
+        state: {stream: n for stream, its_state, n in waiting if its_state == state} for state in ("queued", "held")
+    }
+    return Tally(ends.pop("accepted"), ends, by_state["queued"], by_state["held"])

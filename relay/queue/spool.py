@@ -1,0 +1,111 @@
+"""Bodies too large for the database: one file each, synced and in place before the row that names it.
+
+A body is written to `tmp/` while it comes in; `keep` syncs it, renames it to the message's id and syncs the
+folder; `remove` deletes it once the row is gone. After a crash, files in `tmp/` and files no row names are
+rubbish, and `sweep` says so; a row without its file cannot happen unless the disk lost it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from relay.core.content import CHUNK_BYTES
+
+
+class FileBody:
+    """A body in a file; `path` moves once, when the message is committed."""
+
+    __slots__ = ("path", "size")
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.size = size
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes in order, CHUNK_BYTES at a time."""
+        with open(self.path, "rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+
+class SpoolWriter:
+    """A body on its way in. Either `finish` or `abandon` ends it."""
+
+    __slots__ = ("_file", "path", "size")
+
+    def __init__(self, folder: Path) -> None:
+        handle, self.path = tempfile.mkstemp(prefix="in-", dir=folder)
+        self._file = os.fdopen(handle, "wb", buffering=0)
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends; raises OSError when the disk is full."""
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self.size += len(data)
+
+    def finish(self) -> FileBody:
+        """The complete body. It is durable only after `Spool.keep`."""
+        self._file.close()
+        return FileBody(self.path, self.size)
+
+    def abandon(self) -> None:
+        """Closes and deletes the file."""
+        self._file.close()
+        Path(self.path).unlink(missing_ok=True)
+
+
+class Spool:
+    """The folder of large bodies: `DIR/ID` for what is queued, `DIR/tmp/` for what comes in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.incoming = folder / "tmp"
+        self.incoming.mkdir(parents=True, exist_ok=True)
+
+    def writer(self) -> SpoolWriter:
+        """A new body; raises OSError when the disk is full or descriptors have run out."""
+        return SpoolWriter(self.incoming)
+
+    def body(self, message: str, size: int) -> FileBody:
+        """The body of a queued message."""
+        return FileBody(str(self.folder / message), size)
+
+    def keep(self, messages: Sequence[str], bodies: Sequence[FileBody]) -> None:
+        """Makes bodies durable under their messages' ids: fsync, rename, fsync of the folder.
+        Raises OSError; a file already in place (an earlier try) stays."""
+        for message, body in zip(messages, bodies, strict=True):
+            kept = str(self.folder / message)
+            if body.path != kept:
+                _sync(body.path)
+                os.rename(body.path, kept)
+                body.path = kept
+        if messages:
+            _sync(str(self.folder))
+
+    def remove(self, messages: Iterable[str]) -> None:
+        """Deletes the bodies of messages whose rows are gone."""
+        for message in messages:
+            (self.folder / message).unlink(missing_ok=True)
+
+    def sweep(self, named: set[str]) -> tuple[int, set[str]]:
+        """After a start: deletes unfinished and unnamed files; returns how many, and the messages in
+        `named` whose file is missing."""
+        rubbish = list(self.incoming.iterdir())
+        present = {entry.name: entry for entry in self.folder.iterdir() if entry.is_file()}
+        rubbish += [entry for name, entry in present.items() if name not in named]
+        for entry in rubbish:
+            entry.unlink()
+        return len(rubbish), named - present.keys()
+
+
+def _sync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,53 @@
+-- Every statement the store runs, by name. Values are always bound, never pasted in.
+
+-- name: put_message
+INSERT INTO message (id, received_at, stream, pool, route, sender, return_path, envid, ret, body_type, utf8,
+                     credential, client, tags, eight_bit, size, header, body, body_size)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: put_recipient
+INSERT INTO recipient (message, idx, address, domain, notify, orcpt, stream, state, received_at, due_at,
+                       attempts, delay_notified, last)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, '');
+
+-- name: count
+UPDATE tally SET n = n + ?2 WHERE name = ?1;
+
+-- name: end_recipient
+DELETE FROM recipient WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
+
+-- name: defer_recipient
+UPDATE recipient SET attempts = ?3, due_at = ?4, last = ?5, delay_notified = MAX(delay_notified, ?6)
+WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
+
+-- name: drop_message
+DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)
+RETURNING body IS NULL;
+
+-- name: due
+SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified FROM recipient
+WHERE stream = ?1 AND state = 'queued' AND (due_at, message, idx) > (?2, ?3, ?4) AND due_at <= ?5
+ORDER BY due_at, message, idx LIMIT ?6;
+
+-- name: load_message
+SELECT id, received_at, stream, pool, route, sender, return_path, envid, ret, body_type, utf8, credential,
+       client, tags, eight_bit, size, header, body, body_size
+FROM message WHERE id = ?1;
+
+-- name: load_recipients
+SELECT idx, address, notify, orcpt FROM recipient WHERE message = ?1 ORDER BY idx;
+
+-- name: streams
+SELECT DISTINCT stream FROM recipient;
+
+-- name: tally
+SELECT name, n FROM tally;
+
+-- name: waiting
+SELECT stream, state, COUNT(*) FROM recipient GROUP BY stream, state;
+
+-- name: oldest
+SELECT stream, MIN(received_at) FROM recipient WHERE state = 'queued' GROUP BY stream;
+
+-- name: spooled
+SELECT id FROM message WHERE body IS NULL;

@@ -1,0 +1,257 @@
+"""The embedded queue: SQLite with group commit.
+
+1. `put` and `settle` leave their work in `_next` and wait; the committer task takes all that waits and
+   has it written in one transaction, one hop to the database's thread, one fsync (`writing.write_group`).
+2. Only then do the puts return, and `stored` hears of every message that is now durable, also of one whose
+   sender has gone away meanwhile.
+3. Settlements are never lost to a full disk: they stay in `_next` and are tried again.
+4. Checkpoints run in the same thread between commits, once the log has grown or nothing happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiosqlite
+
+from relay.core.message import Prepared
+from relay.core.waiting import Mark, Waiting
+from relay.queue import reading
+from relay.queue.opening import open_reader, open_writer
+from relay.queue.operating import change_state, remove_recipients, reschedule
+from relay.queue.spool import Spool
+from relay.queue.store import (
+    Filter,
+    Row,
+    Settlement,
+    StoreBroken,
+    StoreBusy,
+    Stored,
+    StoreFull,
+    Tally,
+)
+from relay.queue.writing import Group, fault, rollback, write_group
+
+GROUP_MOST = 200  # puts a transaction: bounds how long the first one waits for the last
+CHECKPOINT_BYTES = 16 << 20
+IDLE_S = 1.0
+FULL_RETRY_S = 1.0
+T = TypeVar("T")
+OnStored = Callable[[Prepared, list[Waiting]], None]
+OnCommit = Callable[[float, int], None]
+
+
+class SqliteStore:
+    """The store over one SQLite file and a spool folder; see `queue.store` for the contract."""
+
+    def __init__(
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool, wal: Path,
+        *, stored: OnStored, committed: OnCommit,
+    ) -> None:  # fmt: skip
+        self.spool = spool
+        self.swept: tuple[int, set[str]] = (0, set())
+        self._writer, self._reader, self._wal = writer, reader, wal
+        self._stored, self._committed = stored, committed
+        self._next: list[tuple[Prepared, asyncio.Future[None]]] = []
+        self._settlements: list[Settlement] = []
+        self._settled: asyncio.Future[None] | None = None
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._reason = ""
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
+        """Opens or makes the queue; raises StoreBroken. Unfinished spool files are swept."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = aiosqlite.Connection(partial(open_writer, path), 64)
+        reader = aiosqlite.Connection(partial(open_reader, path), 64)
+        await writer
+        await reader
+        store = cls(
+            writer, reader, Spool(spool), path.with_name(path.name + "-wal"), stored=stored, committed=committed
+        )
+        store.swept = store.spool.sweep(await store._read(reading.spooled))
+        store._task = asyncio.create_task(store._commit_groups(), name="queue committer")
+        return store
+
+    @property
+    def committer(self) -> asyncio.Task[None]:
+        """The task whose death means that nothing is stored any more."""
+        assert self._task is not None
+        return self._task
+
+    async def put(self, message: Prepared) -> None:
+        """Stores one message; durable on return. Raises StoreFull, StoreBusy or StoreBroken."""
+        if self._reason:
+            raise StoreBroken(self._reason)
+        if self._closing:
+            raise StoreBusy("the queue is closing")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._next.append((message, done))
+        self._wake.set()
+        await done
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Records attempts; returns when they are durable. Never lost while the process lives."""
+        await self.settle_soon(settlements)
+
+    def settle_soon(self, settlements: Sequence[Settlement]) -> asyncio.Future[None]:
+        """The same without waiting: the future ends when they are durable."""
+        if self._settled is None:
+            self._settled = asyncio.get_running_loop().create_future()
+        self._settlements.extend(settlements)
+        self._wake.set()
+        return self._settled
+
+    async def due(self, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]:
+        """The stream's queued recipients behind `after` and due by `before`, in order."""
+        return await self._read(partial(reading.due, stream=stream, after=after, before=before, limit=limit))
+
+    async def load(self, message: str) -> Stored | None:
+        """The message with the recipients that still wait, or None when it is gone."""
+        return await self._read(partial(reading.load, message=message, spool=self.spool))
+
+    async def find(self, which: Filter, limit: int) -> list[Row]:
+        """Queued and held recipients, oldest first, at most `limit`."""
+        return await self._read(partial(reading.find, which=which, limit=limit, now=time.time()))
+
+    async def streams(self) -> list[str]:
+        """The streams that have mail in the queue."""
+        return await self._read(reading.streams)
+
+    async def oldest(self) -> dict[str, float]:
+        """When the oldest queued recipient of each stream was accepted (Unix seconds)."""
+        return await self._read(reading.oldest)
+
+    async def tally(self) -> Tally:
+        """The accounting, from one snapshot of the file."""
+        return await self._read(reading.tally)
+
+    async def hold(self, which: Filter) -> int:
+        """Takes queued recipients out of the schedule; returns how many."""
+        return await self._change(partial(change_state, which=which, state="held", now=time.time()))
+
+    async def release(self, which: Filter, now: float) -> int:
+        """Puts held recipients back, due `now`; returns how many."""
+        return await self._change(partial(change_state, which=which, state="queued", now=now))
+
+    async def retry(self, which: Filter, now: float) -> int:
+        """Makes queued recipients due `now`; returns how many."""
+        return await self._change(partial(reschedule, which=which, now=now))
+
+    async def cancel(self, which: Filter) -> list[Row]:
+        """Ends recipients for good, as cancelled; returns who they were."""
+        rows, unspooled = await self._change(partial(remove_recipients, which=which, now=time.time()))
+        self.spool.remove(unspooled)
+        return rows
+
+    def unhealthy_reason(self) -> str:
+        """Why nothing can be stored, or ""; costs nothing."""
+        return self._reason
+
+    async def close(self) -> None:
+        """Writes what waits, checkpoints and closes; nothing that was accepted is in memory only."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.gather(self.committer, return_exceptions=True)
+        if not self._reason:
+            await self._writer._execute(partial(_checkpoint, self._writer._conn, "TRUNCATE"))
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _commit_groups(self) -> None:
+        while not self._closing or self._next or (self._settlements and not self._reason):
+            try:
+                await asyncio.wait_for(self._wake.wait(), IDLE_S)
+            except TimeoutError:
+                await self._checkpoint("PASSIVE", at_least=1)
+                continue
+            self._wake.clear()
+            await self._commit_group()
+            await self._checkpoint("PASSIVE", at_least=CHECKPOINT_BYTES)
+
+    async def _commit_group(self) -> None:
+        taken, self._next = self._next[:GROUP_MOST], self._next[GROUP_MOST:]
+        settlements, self._settlements = self._settlements, []
+        settled, self._settled = self._settled, None
+        if self._next:
+            self._wake.set()
+        group = Group([message for message, _ in taken], settlements)
+        begun = time.perf_counter()
+        try:
+            waiting = await self._writer._execute(partial(write_group, self._writer._conn, self.spool, group))
+        except (StoreFull, StoreBusy, StoreBroken) as error:
+            self._take_back(settlements, settled)
+            await self._refuse(taken, error)
+            return
+        self._committed(time.perf_counter() - begun, len(taken))
+        for (message, done), places in zip(taken, waiting, strict=True):
+            self._stored(message, places)
+            if not done.done():
+                done.set_result(None)
+        if settled is not None and not settled.done():
+            settled.set_result(None)
+
+    def _take_back(self, settlements: list[Settlement], settled: asyncio.Future[None] | None) -> None:
+        """Settlements go back to the front of the line; those who wait for later ones wait for both."""
+        self._settlements[:0] = settlements
+        if settled is not None and self._settled is not None:
+            self._settled.add_done_callback(lambda _: settled.done() or settled.set_result(None))
+        self._settled = self._settled or settled
+
+    async def _refuse(
+        self, taken: list[tuple[Prepared, asyncio.Future[None]]], error: StoreFull | StoreBusy | StoreBroken
+    ) -> None:
+        if isinstance(error, StoreBroken):
+            self._reason = str(error)
+        for _, done in taken:
+            if not done.done():
+                done.set_exception(error)
+        if isinstance(error, StoreBroken):
+            raise error
+        await self._checkpoint("PASSIVE", at_least=1)  # a log that starts over needs no new room
+        if self._settlements:
+            await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
+            self._wake.set()
+
+    async def _checkpoint(self, mode: str, *, at_least: int) -> None:
+        try:
+            if self._wal.stat().st_size >= at_least:
+                await self._writer._execute(partial(_checkpoint, self._writer._conn, mode))
+        except FileNotFoundError:
+            return
+        except sqlite3.Error as error:
+            if isinstance(fault(error), StoreBroken):
+                self._reason = str(error)
+                raise StoreBroken(str(error)) from error
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._reader._execute(partial(question, self._reader._conn))
+        except sqlite3.Error as error:
+            raise fault(error) from error
+
+    async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._writer._execute(partial(_in_transaction, self._writer._conn, work))
+
+
+def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        result = work(connection)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        rollback(connection)
+        raise fault(error) from error
+    return result
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> Any:
+    return connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()

@@ -1,0 +1,156 @@
+"""One message on its way through a session: its commands, and what each recipient was told.
+
+Steps: `Transaction` refuses what can be known without asking (size, 8-bit, SMTPUTF8, characters no
+command may hold); its commands are written in groups; each reply is noted; `finish` gives every
+recipient that has no verdict yet the one of the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, replace
+
+from relay.core.classify import Kind
+from relay.core.envelope import Recipient
+from relay.core.outcome import Outcome, Phase, Scope, Trouble, Verdict, judge, judge_reply
+from relay.core.reply import Reply
+from relay.smtp.capabilities import Capabilities
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
+_NO_VALUE = re.compile(r"[\x00-\x20\x7f]")  # RFC 5321 §4.1.2, esmtp-value; "=" is left to the client's care
+_NOTIFY = ("SUCCESS", "FAILURE", "DELAY")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message for one destination. `token` comes back in its Result; `sender` is the reverse-path,
+    "" for null; `size` the bytes on the wire without dot-stuffing; `eight_bit`: some byte is above 127;
+    `utf8`: it needs SMTPUTF8; `ret` "", "FULL" or "HDRS"; `envid` as the client sent it (xtext)."""
+
+    token: object
+    sender: str
+    recipients: tuple[Recipient, ...]
+    size: int
+    eight_bit: bool = False
+    utf8: bool = False
+    ret: str = ""
+    envid: str = ""
+
+
+class Transaction:
+    """The envelope's side of one Delivery under a server's capabilities."""
+
+    __slots__ = ("accepted", "capabilities", "delivery", "mail_refused", "outcomes", "todo")
+
+    def __init__(self, delivery: Delivery, capabilities: Capabilities) -> None:
+        self.delivery = delivery
+        self.capabilities = capabilities
+        self.mail_refused = False
+        self.accepted = 0  # recipients the server took
+        self.outcomes: list[Outcome | None] = [None] * len(delivery.recipients)
+        # commands not yet written, in order; none when every recipient has its verdict already
+        self.todo: deque[tuple[Phase, int]] = deque()
+        if named := self._nameable():
+            self.todo.append((Phase.MAIL, 0))
+            self.todo.extend([(Phase.RCPT, index) for index in named])
+            self.todo.append((Phase.DATA, 0))
+
+    def _nameable(self) -> list[int]:
+        delivery, can = self.delivery, self.capabilities
+        trouble = None
+        if can.size_limit and delivery.size > can.size_limit:
+            trouble = Trouble.TOO_LARGE  # RFC 1870 §6
+        elif delivery.eight_bit and not can.eight_bit:
+            trouble = Trouble.NO_8BITMIME  # RFC 6152 §3: convert or bounce
+        elif (delivery.utf8 or not delivery.sender.isascii()) and not can.utf8:
+            trouble = Trouble.NO_SMTPUTF8
+        elif _FORBIDDEN.search(delivery.sender) or _NO_VALUE.search(delivery.ret + delivery.envid):
+            trouble = Trouble.UNWRITABLE
+        if trouble is not None:
+            self.finish(judge(trouble, Phase.MAIL))
+            return []
+        return [index for index, recipient in enumerate(delivery.recipients)
+                if self._can_name(index, recipient)]
+
+    def _can_name(self, index: int, recipient: Recipient) -> bool:
+        if not recipient.address.isascii() and not self.capabilities.utf8:
+            self.outcomes[index] = judge(Trouble.NO_SMTPUTF8, Phase.RCPT)
+        elif _FORBIDDEN.search(recipient.address) or _NO_VALUE.search(recipient.orcpt):
+            self.outcomes[index] = judge(Trouble.UNWRITABLE, Phase.RCPT)
+        return self.outcomes[index] is None
+
+    def mail(self) -> bytes:
+        """The MAIL command (RFC 5321 §4.1.1.2) with the parameters the server knows."""
+        delivery, can = self.delivery, self.capabilities
+        line = f"MAIL FROM:<{delivery.sender}>"
+        if can.size:
+            line += f" SIZE={delivery.size}"  # RFC 1870 §5
+        if delivery.eight_bit:
+            line += " BODY=8BITMIME"  # RFC 6152 §2
+        if delivery.utf8 or not line.isascii():
+            line += " SMTPUTF8"  # RFC 6531 §3.4
+        if can.dsn:
+            if delivery.ret:
+                line += f" RET={delivery.ret}"  # RFC 3461 §4.3
+            if delivery.envid:
+                line += f" ENVID={delivery.envid}"  # RFC 3461 §4.4, §5.2.1: as it came
+        return (line + "\r\n").encode()
+
+    def rcpt(self, index: int) -> bytes:
+        """The RCPT command (RFC 5321 §4.1.1.3) of one recipient."""
+        recipient = self.delivery.recipients[index]
+        line = f"RCPT TO:<{recipient.address}>"
+        if self.capabilities.dsn:  # RFC 3461 §5.2.1: passed on as received, never made up
+            if recipient.notify:
+                line += f" NOTIFY={_notify(recipient.notify)}"
+            if recipient.orcpt:
+                line += f" ORCPT={recipient.orcpt}"
+        return (line + "\r\n").encode()
+
+    def command(self, phase: Phase, index: int) -> bytes:
+        """The command of one entry of `todo`, CRLF included."""
+        if phase is Phase.RCPT:
+            return self.rcpt(index)
+        if phase is Phase.MAIL:
+            return self.mail()
+        return b"DATA\r\n" if phase is Phase.DATA else b"RSET\r\n"
+
+    def mail_answered(self, reply: Reply) -> None:
+        """Notes what the server says of the sender; a refusal is everybody's."""
+        if reply.severity != 2:
+            self.mail_refused = True
+            self.finish(judge_reply(Phase.MAIL, reply))
+
+    def rcpt_answered(self, index: int, reply: Reply) -> None:
+        """Notes what the server says of one recipient."""
+        if self.mail_refused:
+            return  # what follows is an echo of that
+        if reply.severity == 2:
+            self.accepted += 1
+            return
+        outcome = judge_reply(Phase.RCPT, reply)
+        if self.accepted and _too_many(reply):
+            outcome = replace(outcome, verdict=Verdict.DEFERRED, scope=Scope.MESSAGE,
+                              kind=Kind.TOO_MANY_RECIPIENTS, untouched=True)
+        self.outcomes[index] = outcome
+
+    def finish(self, outcome: Outcome) -> None:
+        """Gives `outcome` to every recipient without a verdict."""
+        self.outcomes = [outcome if one is None else one for one in self.outcomes]
+
+    @property
+    def settled(self) -> tuple[Outcome, ...]:
+        """The outcomes, one per recipient, after `finish`."""
+        return tuple(one for one in self.outcomes if one is not None)
+
+
+def _notify(words: frozenset[str]) -> str:
+    """RFC 3461 §4.1: NEVER stands alone."""
+    return "NEVER" if "NEVER" in words else ",".join(word for word in _NOTIFY if word in words)
+
+
+def _too_many(reply: Reply) -> bool:
+    """RFC 5321 §4.5.3.1.10: 452 after some were taken, or the 552 RFC 821 had for it. An enhanced code
+    that names another reason (4.2.2 mailbox full) is believed."""
+    return reply.code in {452, 552} and reply.enhanced[2:] in {"", "5.3"}
