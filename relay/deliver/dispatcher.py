@@ -322,6 +322,29 @@ class Dispatcher:
                 del self.links[key]
         self.gates.sweep(now)
 
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """Due recipients by stream and the limit they wait for."""
+        found: dict[tuple[str, str], int] = {}
+        for outlet in self.lanes:
+            reason = self._why(outlet)
+            for stream, lane in outlet.lanes.items():
+                if lane:
+                    found[(stream, reason)] = found.get((stream, reason), 0) + len(lane)
+        return found
+
+    def _why(self, outlet: Outlet) -> str:
+        links, pool = self.links.get((outlet.pool, outlet.site)), self.policy().pools.get(outlet.pool)
+        if links is None or pool is None:
+            return "no_source"
+        now, terms = self.clock(), self.routing.terms(links.route)
+        for source in in_turn(pool, outlet.site):
+            gate = self.gates.gate(source, terms)
+            if gate.messages.ready_at(now) > now:
+                return "message_rate"
+            if reason := gate.why_not_connect(now)[0]:
+                return reason
+        return "turn"
+
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""
         taken = [waiting for outlet in self.lanes for waiting in self.lanes.drain(outlet)]

@@ -28,7 +28,7 @@ from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
-from relay.deliver.recent import Recent
+from relay.deliver.recent import RECENT_BYTES, Recent
 from relay.deliver.reports import Reporter
 from relay.deliver.resolve import Resolver, Route
 from relay.deliver.routing import FixedRoute, Routing
@@ -41,6 +41,7 @@ from relay.inbound.credentials import Credential
 from relay.inbound.intake import Intake
 from relay.inbound.listener import Listener, bind, inherited
 from relay.inbound.reception import MemoryBudget, Reception
+from relay.observe.attempts import Attempts
 from relay.observe.bus import Bus
 from relay.observe.eventlog import EventLog
 from relay.observe.metrics import Metrics
@@ -84,7 +85,7 @@ class Relay:
         self.desk = SigningDesk()
         self.access = Access(rules.credentials, senders=self._senders())
         self.listeners: list[Listener] = []
-        self.recent = Recent(DeliverySettings.recent_bytes)
+        self.recent = Recent(RECENT_BYTES)
         self.sandbox: Sandbox | None = None
         self.stopping = False
         self._metrics_and_log()
@@ -95,7 +96,9 @@ class Relay:
         self.metrics = Metrics(self.objectives)
         self.event_log = EventLog(config.events_dir, node=config.hostname, keep_days=config.events.keep_days)
         self.bus.subscribe(self.metrics.on_event)
+        self.attempts = Attempts()
         self.bus.subscribe(self.event_log.on_event)
+        self.bus.subscribe(self.attempts.on_event)
 
     def policy(self) -> Policy:
         """The policy as it is now."""
@@ -158,7 +161,7 @@ class Relay:
             reception = Reception(
                 listener_settings(self.config, name, settings), self.access, self.intake.accept, budget=budget,
                 tls=listener_context(self.config, settings), notify=self.bus.publish,
-                on_connection=self.metrics.connections.labels("in").inc,
+                on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
             )  # fmt: skip
             sockets: Sequence[socket.socket] = [inherited(one) for one in descriptors.get(name, ())]
             self.listeners.append(Listener(reception, sockets or bind([str(settings.bind)])))
@@ -200,6 +203,20 @@ class Relay:
             await self.sandbox.close()
         await self.store.close()
         self.event_log.close()
+
+    def reread_queue(self) -> None:
+        """The store was changed by an operator: what is not under way is read from it anew."""
+        self.recent.clear()
+        for waiting in self.dispatcher.empty_lanes():
+            self.pager.backlog(waiting.stream).finished(waiting)
+        self.pager.restart()
+
+    async def measure(self) -> None:
+        """Brings the gauges up to date: what the queue holds, and how old it is."""
+        tally, oldest = await self.store.tally(), await self.store.oldest()
+        self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
+        self.metrics.connections.labels("out").set(self.dispatcher.open)
+        self.metrics.waiting_is(self.dispatcher.waiting())
 
     # What the parts tell each other
 

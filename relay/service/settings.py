@@ -27,8 +27,7 @@ def listener_settings(config: Config, name: str, listener: Listener) -> Listener
     taken = {key: getattr(listener, key) for key in same - {"networks", "senders", "tls"}}
     return ListenerSettings(
         name=name, hostname=config.hostname, networks=tuple(listener.networks), tls=listener.tls,
-        senders=tuple(listener.senders), postmaster=config.postmaster,
-        spool=str(config.data / "spool" / "tmp"), **taken,
+        senders=tuple(listener.senders), postmaster=config.postmaster, **taken,
     )  # fmt: skip
 
 
@@ -63,7 +62,7 @@ def delivery_settings(config: Config, sandbox_port: int) -> DeliverySettings:
         login = Login(user, password)
     return DeliverySettings(
         hostname=config.hostname, fixed=fixed, login=login, connections=delivery.connections,
-        timeouts=Timeouts(**{f"{name}_s": value for name, value in delivery.timeouts.items()}),
+        timeouts=Timeouts(**{f"{name}_s": value for name, value in delivery.timeouts.model_dump().items()}),
     )  # fmt: skip
 
 
