@@ -146,7 +146,7 @@ class Postfix:
             raise AssertionError(f"{trouble}\n{log}") from None
 
     def stop(self) -> None:
-        subprocess.run(["/usr/sbin/postfix", "-c", self.home, "stop"], capture_output=True, check=False)
+        subprocess.run(["/usr/sbin/postfix", "-c", self.home, "abort"], capture_output=True, check=False)
         self._program.stop()
         self._filter.stop()
 
