@@ -34,7 +34,8 @@ class Envelope:
 class Client:
     """The peer that submits: `address` is its IP in text, `helo` its own claim, `listener` the name of
     the listener it came to, `credential` the account it proved or "", `tls` the protocol version or ""
-    for clear text, `protocol` the word for Received: SMTP, ESMTP, ESMTPS, ESMTPSA ... (RFC 3848)."""
+    for clear text, `protocol` the word for Received: SMTP, ESMTP, ESMTPS, ESMTPSA ... (RFC 3848),
+    `profile` "modern" or "legacy" as the listener is set: a legacy client's header may be repaired."""
 
     address: str
     port: int
@@ -43,6 +44,7 @@ class Client:
     credential: str = ""
     tls: str = ""
     protocol: str = "ESMTP"
+    profile: str = "modern"
 
 
 @dataclass(frozen=True, slots=True)

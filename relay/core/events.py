@@ -26,7 +26,7 @@ class Event:
     route: str = ""
     sender: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-    detail: Mapping[str, object] = field(default_factory=lambda: NONE)  # a mappingproxy has no hash before 3.12
+    detail: Mapping[str, object] = field(default_factory=lambda: NONE)
 
     def as_dict(self, node: str) -> dict[str, object]:
         """The JSON object of the event log; empty fields are left out, `detail` is spread."""

@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             self._happen(self.conversation.lost())
             return
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         self.tls_version = transport.get_extra_info("ssl_object").version() or "TLS"
         self._happen(self.conversation.tls_done())
 

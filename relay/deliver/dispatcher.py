@@ -183,7 +183,7 @@ class Dispatcher:
             by_message.setdefault(waiting.message, []).append(waiting)
         for message, waiting_here in by_message.items():
             stored = self.recent.get(message) or await self._load(message)
-            still = [waiting for waiting in waiting_here if stored and waiting.index in stored.recipients]
+            still = [waiting for waiting in waiting_here if stored and waiting.nth in stored.recipients]
             if stored and still:
                 self.settler.settle(stored, still, [outcome] * len(still), attempt)
             gone = [waiting for waiting in waiting_here if waiting not in still]
@@ -321,6 +321,29 @@ class Dispatcher:
             elif not links.all and not links.opening:
                 del self.links[key]
         self.gates.sweep(now)
+
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """Due recipients by stream and the limit they wait for."""
+        found: dict[tuple[str, str], int] = {}
+        for outlet in self.lanes:
+            reason = self._why(outlet)
+            for stream, lane in outlet.lanes.items():
+                if lane:
+                    found[(stream, reason)] = found.get((stream, reason), 0) + len(lane)
+        return found
+
+    def _why(self, outlet: Outlet) -> str:
+        links, pool = self.links.get((outlet.pool, outlet.site)), self.policy().pools.get(outlet.pool)
+        if links is None or pool is None:
+            return "no_source"
+        now, terms = self.clock(), self.routing.terms(links.route)
+        for source in in_turn(pool, outlet.site):
+            gate = self.gates.gate(source, terms)
+            if gate.messages.ready_at(now) > now:
+                return "message_rate"
+            if reason := gate.why_not_connect(now)[0]:
+                return reason
+        return "turn"
 
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""

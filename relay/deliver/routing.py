@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from relay.core.outcome import Outcome, Phase, Trouble, judge
@@ -28,7 +28,7 @@ class Resolving(Protocol):
 class FixedRoute:
     """A resolver for whom every domain leads to the same host: a smarthost, or the sandbox."""
 
-    def __init__(self, find: Callable[[], asyncio._CoroutineLike[Route | Outcome]]) -> None:
+    def __init__(self, find: Callable[[], Awaitable[Route | Outcome]]) -> None:
         self._find = find
 
     async def resolve(self, domain: str) -> Route | Outcome:

@@ -113,7 +113,7 @@ class Settler:
             end, name = End.BOUNCED, "bounced"
         else:
             end, name = End.DELIVERED, "delivered"
-        ledger.settlements.append(Settlement(place.message, place.index, count, end))
+        ledger.settlements.append(Settlement(place.message, place.nth, count, end))
         ledger.events.append(event(name, attempt.ended_at, stored, place, facts))
         passed_on = dsn_passed_on and end is End.DELIVERED
         if not passed_on and (told := self.reporter.due(stored, place, name, outcome, attempt.peer)):
@@ -134,7 +134,7 @@ class Settler:
         last = str(outcome.reply or outcome.text)[:500]
         notified = place.notified or told is not None
         ledger.settlements.append(
-            Settlement(place.message, place.index, count, None, due, last, delay_notified=notified)
+            Settlement(place.message, place.nth, count, None, due, last, delay_notified=notified)
         )
         ledger.again.append(place._replace(due_at=due, attempts=count, notified=notified))
         ledger.events.append(event("deferred", now, stored, place, facts | {"due_at": round(due, 3)}))

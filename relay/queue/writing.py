@@ -42,7 +42,7 @@ def fault(error: Exception) -> StoreFull | StoreBusy | StoreBroken:
     return StoreBroken(f"{type(error).__name__}: {error}")
 
 
-def write_group(connection: sqlite3.Connection, spool: Spool, group: Group) -> list[list[Waiting]]:
+def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -> list[list[Waiting]]:
     """Commits the whole group with one fsync, or raises StoreFull, StoreBusy or StoreBroken with nothing
     of it done. Returns the places of each put, in order."""
     try:

@@ -1,4 +1,4 @@
-"""Peers shared by all tests of a run: a name server, Postfix with OpenDKIM, keys. Started when first asked."""
+"""Peers shared by the tests of a run: a name server, Postfix with OpenDKIM, keys. Started when asked for."""
 
 from __future__ import annotations
 
