@@ -23,14 +23,19 @@ app.command("status")(status.status)
 app.command("reload")(status.reload)
 
 
-@app.callback()
-def relay(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
-) -> None:
-    """A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 wrong usage."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"relay {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def relay(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 wrong usage."""
 
 
 @app.command("serve")

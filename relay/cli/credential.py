@@ -9,7 +9,7 @@ import getpass
 import stat
 import sys
 import time
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,19 +54,13 @@ def add(
     config: ConfigOption = None,
 ) -> None:
     """Add an account; its new password is shown once."""
-    from relay.inbound.credentials import NAME, Credential, hash_password, new_password
+    from relay.inbound.credentials import Credential, hash_password, new_password
 
-    if not NAME.fullmatch(name):
-        raise Misused(f"{name!r} is no account name: letters, digits and . _ @ + -, at most 128")
-    if stream and may_choose:
-        raise Misused("give --stream or --may-choose, not both")
-    try:
-        networks = tuple(ip_network(one, strict=False) for one in network or ())
-    except ValueError as error:
-        raise Misused(f"--network: {error}") from None
+    _check_names(name, stream, may_choose)
     path, known = _read(config)
     if name in known:
         raise Failed(f"there is an account {name} already: remove it first, or choose another name")
+    networks = _networks(network or [])
     password = _given_password(password_file) if password_file else new_password()
     known[name] = Credential(
         name=name,
@@ -79,14 +73,7 @@ def add(
         created=time.strftime("%Y-%m-%d", time.gmtime()),
     )
     _write(path, known)
-    if as_json:
-        show_json({"name": name, "password": None if password_file else password, "file": str(path)})
-        return
-    print(f"user      {name}")
-    if not password_file:
-        print(f"password  {password}")
-        print("The password is shown this once.", end=" ")
-    print(RELOAD.capitalize())
+    _show_new(name, None if password_file else password, path, as_json=as_json)
 
 
 @app.command("list")
@@ -160,6 +147,34 @@ def check(
     if not verify(known[name].hash, password):
         raise Failed(f"that is not the password of {name}")
     print(f"that is the password of {name}")
+
+
+def _check_names(name: str, stream: str, may_choose: list[str] | None) -> None:
+    from relay.inbound.credentials import NAME
+
+    if not NAME.fullmatch(name):
+        raise Misused(f"{name!r} is no account name: letters, digits and . _ @ + -, at most 128")
+    if stream and may_choose:
+        raise Misused("give --stream or --may-choose, not both")
+
+
+def _networks(given: list[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(one, strict=False) for one in given)
+    except ValueError as error:
+        raise Misused(f"--network: {error}; write 10.0.5.0/24 or one address") from None
+
+
+def _show_new(name: str, password: str | None, path: Path, *, as_json: bool) -> None:
+    """Says what was made; a password that was given is not repeated."""
+    if as_json:
+        show_json({"name": name, "password": password, "file": str(path)})
+        return
+    print(f"user      {name}")
+    if password is not None:
+        print(f"password  {password}")
+        print("The password is shown this once.")
+    print(f"written to {path}; {RELOAD}")
 
 
 def _read(config: Path | None) -> tuple[Path, dict[str, Credential]]:

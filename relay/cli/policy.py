@@ -134,8 +134,6 @@ def read_facts(
 def stream_rights(origin: Origin, settings: Config | None) -> tuple[str, tuple[str, ...]]:
     """The stream that credential or listener force ("" none), and those X-Relay-Stream may choose.
     The credential, being the narrower, goes before the listener."""
-    from relay.inbound.credentials import load_credentials
-
     if settings is None:
         return "", ()
     listener = settings.listeners.get(origin.listener)
@@ -145,6 +143,8 @@ def stream_rights(origin: Origin, settings: Config | None) -> tuple[str, tuple[s
         )
     if not origin.credential:
         return listener.stream, tuple(listener.streams)
+    from relay.inbound.credentials import load_credentials
+
     known, _ = load_credentials(str(settings.credentials)) if settings.credentials else ({}, [])
     if origin.credential not in known:
         raise Misused(

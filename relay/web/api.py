@@ -153,9 +153,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 def _query(request: web.Request, *allowed: str | None) -> Mapping[str, str]:
     """The query; raises BadFilter for a name given twice or not `allowed` (None: the caller checks)."""
-    names = list(request.query.keys())
-    for name in names:
-        if names.count(name) > 1:
+    for name in request.query:
+        if len(request.query.getall(name)) > 1:
             raise BadFilter(f"{name} is given twice")
         if None not in allowed and name not in allowed:
             known = ", ".join(str(word) for word in allowed) or "none"
@@ -166,7 +165,7 @@ def _query(request: web.Request, *allowed: str | None) -> Mapping[str, str]:
 async def _body(request: web.Request) -> dict[str, object]:
     try:
         body = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFilter(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadFilter("the body must be one JSON object with the filter")
