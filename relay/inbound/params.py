@@ -53,14 +53,14 @@ def parse_mail(arg: str) -> Mail:
     given = _parameters(rest)
     mail = Mail(
         sender=sender,
-        size=_size(given.pop("SIZE", None)),
+        size=_size(given),
         body=_choice(given, "BODY", ("7BIT", "8BITMIME")),
         utf8=_flag(given, "SMTPUTF8"),
         ret=_choice(given, "RET", ("FULL", "HDRS")),
         envid=_envid(given),
     )
-    auth = given.pop("AUTH", "<>")
-    if auth != "<>" and not (auth and XTEXT.fullmatch(auth)):
+    auth = given.pop("AUTH", "<>") or ""
+    if auth != "<>" and not XTEXT.fullmatch(auth):
         raise Refused("bad-parameter", text="AUTH must be <> or an address in xtext")
     _none_left(given)
     if utf8 and not mail.utf8:
@@ -113,9 +113,10 @@ def _none_left(given: dict[str, str | None]) -> None:
         raise Refused("unknown-parameter", parameter=name[:60])
 
 
-def _size(value: str | None) -> int:
-    if value is None:
+def _size(given: dict[str, str | None]) -> int:
+    if "SIZE" not in given:
         return 0
+    value = given.pop("SIZE") or ""
     if not (value.isascii() and value.isdigit() and len(value) <= MAX_SIZE_DIGITS):
         raise Refused("bad-parameter", text="SIZE must be a number of bytes")
     return int(value)

@@ -56,14 +56,14 @@ REFUSALS: dict[str, Refusal] = {
         "see the log line beside it: an old protocol, or a certificate the client does not trust"),
     # syntax and order
     "unknown-command": Refusal(500, "5.5.1", "unknown command", A, "the client said what is no SMTP"),
-    "not-a-browser": Refusal(421, "5.7.0", "this is no web server", N, "a browser, or a page using one"),
+    "not-a-browser": Refusal(421, "4.7.0", "this is no web server", N, "a browser, or a page using one"),
     "not-implemented": Refusal(502, "5.5.1", "command not implemented", A, "SMTP the relay does not speak"),
     "empty-line": Refusal(500, "5.5.2", "an empty line", A, "often a body after refused DATA"),
     "bare-line-feed": Refusal(500, "5.5.2", "lines must end with CRLF; listen with profile: legacy for a"
         " client that cannot", A, "the client ends its commands with LF alone"),
     "control-character": Refusal(500, "5.5.2", "control characters in a command", A, "NUL, CR or another"),
     "line-too-long": Refusal(500, "5.5.2", "a command longer than {limit} octets", A, "RFC 5321 §4.5.3.1.4"),
-    "endless-line": Refusal(421, "5.5.2", "a command line without end", N, "a megabyte and no line end"),
+    "endless-line": Refusal(421, "4.7.0", "a command line without end", N, "a megabyte and no line end"),
     "syntax": Refusal(501, "5.5.4", "syntax: {syntax}", A, "a command the relay knows, written wrong"),
     "bad-parameter": Refusal(501, "5.5.4", "{text}", A, "a parameter of MAIL or RCPT has a wrong value"),
     "unknown-parameter": Refusal(555, "5.5.4", "parameter {parameter} is unknown", A, "RFC 5321 §4.1.1.11"),
