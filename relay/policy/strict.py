@@ -109,14 +109,15 @@ def load(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     if len(text) > MAX_CHARACTERS:
         hint = f"at most {MAX_CHARACTERS} characters are read; split the file"
         return None, [Problem(file, 1, 1, f"the file is too large ({len(text)} characters)", hint)]
+    composer = _Composer(text.removeprefix("\ufeff"), file)
     try:
-        return _Composer(text.removeprefix("\ufeff"), file).read()
+        return composer.read()
     except yaml.reader.ReaderError as error:
         return None, [_unreadable(text, file, error.position)]
     except UnicodeEncodeError as error:
         return None, [_unreadable(text, file, error.start)]
     except yaml.MarkedYAMLError as error:
-        return None, [_syntax(file, error)]
+        return None, [*composer.problems, _syntax(file, error)]
 
 
 def _unreadable(text: str, file: str, position: int) -> Problem:
