@@ -180,7 +180,7 @@ def test_a_header_value_of_any_length_is_read_in_bounded_time() -> None:
     assert address_in('"' * 1_000_001) == ""
 
 
-PARTS = st.sampled_from(["<", ">", "@", '"', "\\", ".", " ", ":", ",", "[", "]", "a", "b.c", "ü", "\0", "\r", "%"])
+PARTS = st.sampled_from([*'<>@"\\. :,[]%', "a", "b.c", "ü", "\0", "\r"])
 
 
 @given(st.lists(PARTS, max_size=30).map("".join) | st.text(max_size=60), st.booleans(), st.booleans())

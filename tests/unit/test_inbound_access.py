@@ -102,7 +102,8 @@ def test_senders_of_credential_and_listener_are_both_fences(access: Access) -> N
     access.check_sender("apps", "", "a@x.example.com")
     access.check_sender("other", "", "a@anywhere.example")
     access.check_sender("apps", "shop", "")
-    for credential, address in (("shop", "a@x.example.com"), ("", "a@example.org"), ("gone", "a@x.example.com")):
+    denied = [("shop", "a@x.example.com"), ("", "a@example.org"), ("gone", "a@x.example.com")]
+    for credential, address in denied:
         with pytest.raises(Refused, match="sender-denied"):
             access.check_sender("apps", credential, address)
 

@@ -49,13 +49,25 @@ def test_the_end_and_the_stuffing(data: bytes, content: bytes, rest: bytes) -> N
     assert not reader.nul
 
 
-ENDS = [b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n\0.\r\n",
-        b"\r\n.\0\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n"]  # fmt: skip
+ENDS = [
+    b"\n.\n",
+    b"\n.\r",
+    b"\r.\n",
+    b"\r.\r",
+    b"\n.\r\n",
+    b"\r.\r\n",
+    b"\r\n.\n",
+    b"\r\n.\r",
+    b"\r\n\0.\r\n",
+    b"\r\n.\0\r\n",
+    b"\r\n.\r\r\n",
+    b"\r\r\n.\r\r\n",
+]
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_but_crlf_dot_crlf_ends_a_message(end: bytes) -> None:
-    content, rest, reader = whole(b"Subject: x\r\n\r\nbody" + end + b"MAIL FROM:<evil@example.com>\r\n")
+    _, rest, reader = whole(b"Subject: x\r\n\r\nbody" + end + b"MAIL FROM:<evil@example.com>\r\n")
     assert rest is None
     assert reader.bare or reader.nul
     repaired, rest, _ = whole(b"Subject: x\r\n\r\nbody" + end + b"more\r\n.\r\n", repair=True)
@@ -86,7 +98,9 @@ def test_eight_bit_is_noticed() -> None:
     assert not whole(b"u\r\n.\r\n")[2].eight_bit
 
 
-ATOMS = st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"..", b"a", b"\0", b"\xff", b"x" * 500, b"\r\n.\r\n"])
+ATOMS = st.sampled_from(
+    [b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"..", b"a", b"\0", b"\xff", b"x" * 500, b"\r\n.\r\n"]
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -41,7 +41,7 @@ def test_mail_with_nothing() -> None:
         ("FROM:<a@b> =1", "bad-parameter"),
         ("FROM:<a@b> SIZE=", "bad-parameter"),
         ("FROM:<a@b> SIZE=123456789012345678901", "bad-parameter"),
-        ("FROM:<a@b> SIZE=\u0661", "needs-smtputf8"),
+        ("FROM:<a@b> SIZE=\u0661", "bad-parameter"),
         ("FROM:<a@b> ENVID=" + "x" * 101, "bad-parameter"),
         ("FROM:<a@b> ENVID=+7F", "bad-parameter"),
         ("FROM:<a@b> ENVID=+1F", "bad-parameter"),
@@ -52,8 +52,6 @@ def test_mail_with_nothing() -> None:
     ],
 )
 def test_mail_refused(text: str, why: str) -> None:
-    if why == "needs-smtputf8" and "SIZE" in text:
-        why = "bad-parameter"
     assert reason(parse_mail, text) == why
 
 
@@ -102,15 +100,38 @@ def test_helo_names() -> None:
 
 
 WORDS = st.sampled_from(
-    "FROM: TO: <a@b> <> SIZE= SIZE=1 BODY=7BIT NOTIFY=NEVER ORCPT=rfc822;a = + ENVID=x+ ü SMTPUTF8 < > : ;".split()
+    [
+        "FROM:",
+        "TO:",
+        "<a@b>",
+        "<>",
+        "SIZE=",
+        "SIZE=1",
+        "BODY=7BIT",
+        "NOTIFY=NEVER",
+        "ORCPT=rfc822;a",
+        "=",
+        "+",
+        "ENVID=x+",
+        "ü",
+        "SMTPUTF8",
+        "<",
+        ">",
+        ":",
+        ";",
+        " ",
+    ]
 )
 
 
-@given(st.lists(WORDS | st.just(" "), max_size=12).map("".join) | st.text(max_size=60))
+@given(st.lists(WORDS, max_size=12).map("".join) | st.text(max_size=60))
 def test_nothing_but_refusals(text: str) -> None:
     for call in (parse_mail, rcpt):
         try:
             call(text)
         except Refused as refused:
-            assert refused.reply.code >= 500
-            assert refused.reply.text.isprintable()
+            answer = refused.reply
+        else:
+            continue
+        assert answer.code >= 500
+        assert answer.text.isprintable()

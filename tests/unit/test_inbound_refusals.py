@@ -11,9 +11,21 @@ import relay.inbound
 from relay.inbound.refusals import REFUSALS, Counts, Refused, printable
 
 FACTS = dict.fromkeys(
-    ["client", "hostname", "seconds", "limit", "syntax", "text", "parameter", "listener", "address", "allowed",
-     "hops"], "x"
-)  # fmt: skip
+    [
+        "client",
+        "hostname",
+        "seconds",
+        "limit",
+        "syntax",
+        "text",
+        "parameter",
+        "listener",
+        "address",
+        "allowed",
+        "hops",
+    ],
+    "x",
+)
 SOURCES = "".join(path.read_text() for path in Path(relay.inbound.__file__).parent.glob("*.py"))
 
 

@@ -1,4 +1,4 @@
-"""What the listener leans on in aiosmtpd and asyncio without a promise: a new version that differs fails here."""
+"""What the listener leans on in aiosmtpd and asyncio without a promise: another version fails here."""
 
 from __future__ import annotations
 
@@ -18,12 +18,30 @@ from relay.inbound.settings import ListenerSettings
 SMTP = aiosmtpd.smtp.SMTP
 # Set by aiosmtpd's constructor, used only by methods that the session replaces.
 REPLACED = {
-    "_SMTP__ident__", "__ident__", "_auth_callback", "_auth_methods", "_auth_require_tls", "_auth_required",
-    "_authenticator", "_decode_data", "_ehlo_hook_ver", "_enforce_call_limit", "_handle_hooks", "_proxy_timeout",
-    "_smtp_methods", "_tls_handshake_okay", "_tls_protocol", "data_size_limit", "enable_SMTPUTF8",
-    "event_handler", "require_starttls", "tls_context", "_timeout_duration", "_call_limit_base",
+    "_SMTP__ident__",
+    "__ident__",
+    "_auth_callback",
+    "_auth_methods",
+    "_auth_require_tls",
+    "_auth_required",
+    "_authenticator",
+    "_decode_data",
+    "_ehlo_hook_ver",
+    "_enforce_call_limit",
+    "_handle_hooks",
+    "_proxy_timeout",
+    "_smtp_methods",
+    "_tls_handshake_okay",
+    "_tls_protocol",
+    "data_size_limit",
+    "enable_SMTPUTF8",
+    "event_handler",
+    "require_starttls",
+    "tls_context",
+    "_timeout_duration",
+    "_call_limit_base",
     "_call_limit_default",
-}  # fmt: skip
+}
 # Methods of aiosmtpd that the session keeps.
 KEPT = {"connection_made", "_create_session", "_cb_client_connected", "__del__"}
 
