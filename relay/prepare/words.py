@@ -53,9 +53,7 @@ def _word(piece: str) -> str:
     octets = piece.encode("utf-8", "replace")
     in_q = "".join(chr(o) if o in PLAIN else "_" if o == 32 else f"={o:02X}" for o in octets)
     in_b = b2a_base64(octets, newline=False).decode()
-    return (
-        f"=?utf-8?q?{in_q}?=" if len(in_q) <= min(WORD_CHARS, len(in_b) * 3 // 2) else f"=?utf-8?b?{in_b}?="
-    )
+    return f"=?utf-8?q?{in_q}?=" if len(in_q) <= min(WORD_CHARS, len(in_b) * 2) else f"=?utf-8?b?{in_b}?="
 
 
 # Words that are not ASCII, and the space between them, which §6.2 would drop between encoded words.
