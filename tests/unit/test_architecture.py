@@ -19,34 +19,11 @@ LAYERS = [  # highest first; names on one line may not import each other
 ]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 PURE = {"core", "policy", "smtp"}
-IMPURE = set(
-    [
-        "asyncio",
-        "socket",
-        "ssl",
-        "select",
-        "selectors",
-        "threading",
-        "multiprocessing",
-        "concurrent",
-        "subprocess",
-        "time",
-        "random",
-        "secrets",
-        "os",
-        "shutil",
-        "tempfile",
-        "logging",
-        "io",
-        "aiosmtpd",
-        "aiosqlite",
-        "sqlite3",
-        "aiohttp",
-        "dns",
-        "prometheus_client",
-        "uvloop",
-    ]
-)
+IMPURE = {
+    *("asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing", "concurrent", "subprocess"),
+    *("time", "random", "secrets", "os", "shutil", "tempfile", "logging", "io", "sqlite3", "uvloop"),
+    *("aiosmtpd", "aiosqlite", "aiohttp", "dns", "prometheus_client"),
+}
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval"}
 FOREIGN_HELPERS = {
     "manager",

@@ -72,7 +72,8 @@ def test_lines_backwards_across_blocks(size):
 
 def test_a_line_for_people():
     assert event_line(DELIVERED) == (
-        "2026-03-01 12:00:00Z delivered 06ab you@example.org [transactional] via mx1.example.org 250 2.0.0 queued, thanks"
+        "2026-03-01 12:00:00Z delivered 06ab you@example.org [transactional] via mx1.example.org"
+        " 250 2.0.0 queued, thanks"
     )
 
 

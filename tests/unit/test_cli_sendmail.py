@@ -51,7 +51,7 @@ def test_flags_that_are_refused(line):
 
 @pytest.mark.parametrize("mode", ["p", "s", "d"])
 def test_refused_modes_say_what_to_use_instead(mode):
-    with pytest.raises(Misused, match="relay queue list|listener|relay serve"):
+    with pytest.raises(Misused, match=r"relay queue list|listener|relay serve"):
         parse_flags([f"-b{mode}"])
 
 
