@@ -99,7 +99,7 @@ def target(value: Any) -> float:
     """The share of an objective: between nothing and everything."""
     share = parse_percent(value)
     if not 0 < share < 1:
-        raise ValueError(f"{shown(value)} can never be promised; write more than 0% and less than 100%, like 99.9%")
+        raise ValueError(f"{shown(value)} can never be promised; write more than 0% and less than 100%")
     return share
 
 

@@ -36,7 +36,7 @@ def config_of(folder, text):
 def test_defaults_and_relative_paths(tmp_path):
     config = config_of(tmp_path, GOOD)
     assert config.hostname == "relay.example.com"
-    assert config.postmaster == "postmaster@Example.COM"
+    assert config.postmaster == "postmaster@example.com"
     assert config.data == tmp_path / "data"
     assert config.policies == tmp_path / "policies"
     assert config.queue_file == tmp_path / "data/queue.db"
@@ -51,7 +51,7 @@ def test_defaults_and_relative_paths(tmp_path):
 
 
 def test_a_name_of_two_labels_is_its_own_mail_domain(tmp_path):
-    assert config_of(tmp_path, GOOD.replace("Relay.", "")).postmaster == "postmaster@Example.COM"
+    assert config_of(tmp_path, GOOD.replace("Relay.", "")).postmaster == "postmaster@example.com"
 
 
 def test_with_credentials_listeners_offer_them(tmp_path):
@@ -135,7 +135,7 @@ def test_listeners(tmp_path, listener, says):
     [
         ("", "relay.yaml:1:1: the file is empty"),
         ("- 1\n", "relay.yaml:1:1: must be a mapping of settings, not a list"),
-        ("hostname: relay\ndata: d\npolicies: p\nlisteners: {a: {bind: 'x:1', networks: [::1]}}\n", "relay.yaml:1:1: `relay` is not fully qualified"),
+        ("hostname: relay\ndata: d\npolicies: p\nlisteners: {a: {bind: 'x:1', networks: ['::1']}}\n", "relay.yaml:1:1: `relay` is not fully qualified"),
         ("listeners: 5\ncredentials: x\nhostname: 5\n", "listeners: must be a mapping of names to settings, not `5`"),
         ("a: [\n", "relay.yaml:2:1: not YAML"),
     ],
@@ -180,8 +180,8 @@ def test_policies_with_what_the_config_knows(tmp_path):
     policy, problems = load_policies(ROOT / "policies", config)
     assert policy is None
     assert [str(one).removeprefix(f"{tmp_path}/") for one in problems] == [
-        "relay.yaml:6:58: there is no stream `marketin` (did you mean `marketing`? allowed: transactional, marketing)",
-        "relay.yaml:6:101: there is no stream `x` (allowed: transactional, marketing)",
+        "relay.yaml:6:59: there is no stream `marketin` (did you mean `marketing`? allowed: transactional, marketing)",
+        "relay.yaml:6:79: there is no stream `x` (allowed: transactional, marketing)",
     ]
 
 
