@@ -62,6 +62,7 @@ class Connection(SMTP):
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._closing = False
+        self.waiting = False  # for the client's next line: the moment at which it may be sent away
 
     # the life of a connection
 
@@ -180,6 +181,7 @@ class Connection(SMTP):
             await self.flush()
         if self._closing:
             raise EndOfInput
+        self.waiting = True
         try:
             return await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError as error:
@@ -187,6 +189,8 @@ class Connection(SMTP):
             raise Refused("line-too-long", limit=MAX_LINE) from None
         except asyncio.IncompleteReadError:
             raise EndOfInput from None
+        finally:
+            self.waiting = False
 
     async def _skip_line(self, consumed: int) -> None:
         """Reads on to the end of a line that is too long, without keeping it."""
