@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Session as Facts
@@ -74,8 +74,7 @@ class Connection(SMTP):
         try:
             self.reception.enter(self, self.peer)
         except Refused as refused:
-            assert isinstance(transport, asyncio.Transport)
-            self.transport = transport
+            self.transport = cast(asyncio.Transport, transport)
             self._note(refused.reason, refused.reply)
             if self.settings.tls != "implicit":
                 self.transport.write(encode(refused.reply))
@@ -212,8 +211,7 @@ class Connection(SMTP):
 
     def _wrap(self, transport: asyncio.WriteTransport) -> None:
         """Goes on over another transport: the one with TLS around the first."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._reader._transport = transport  # type: ignore[attr-defined]
 
     async def read_chunk(self) -> bytes:
