@@ -20,8 +20,7 @@ LAYERS = [  # highest first; names on one line may not import each other
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 PURE = {"core", "policy", "smtp"}
 IMPURE = set(
-    "asyncio socket ssl select selectors threading multiprocessing concurrent subprocess time random secrets os "
-    "shutil tempfile logging io aiosmtpd aiosqlite sqlite3 aiohttp dns prometheus_client uvloop".split()
+    ["asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing", "concurrent", "subprocess", "time", "random", "secrets", "os", "shutil", "tempfile", "logging", "io", "aiosmtpd", "aiosqlite", "sqlite3", "aiohttp", "dns", "prometheus_client", "uvloop"]
 )
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval"}
 FOREIGN_HELPERS = {

@@ -90,7 +90,7 @@ def test_bytes_that_are_no_text_stay():
 def test_cron():
     """Debian's cron: sendmail -FCronDaemon -i -B8BITMIME -oem root"""
     mail = message(b"From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@web1> backup\n\ndisk is full\n")
-    sender, recipients, data = compose(parse_flags("-FCronDaemon -i -oem root".split()), mail, CRON)
+    sender, recipients, data = compose(parse_flags(["-FCronDaemon", "-i", "-oem", "root"]), mail, CRON)
     assert (sender, recipients) == ("root@web1.example.com", ["root@web1.example.com"])
     assert data == mail
 
