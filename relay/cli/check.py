@@ -11,7 +11,7 @@ import typer
 
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import show_json
-from relay.cli.place import own_config
+from relay.cli.place import checked_config
 
 if TYPE_CHECKING:
     from relay.policy.strict import Problem
@@ -25,7 +25,7 @@ def check(
     """Read config, policies, keys and credentials; exit code 0, or 1 with every error at once."""
     from relay.config.check import check_all
 
-    path = own_config(file or config)
+    path = checked_config(file or config)
     report = check_all(path, parse_credentials=read_accounts)
     if as_json:
         show_json(

@@ -10,9 +10,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
+from relay.core.events import Event
 from relay.core.lanes import LaneRules, Lanes, Outlet
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Phase, Trouble, Verdict, judge
@@ -32,8 +34,6 @@ from relay.smtp.happenings import Result
 
 log = logging.getLogger("relay.deliver")
 
-EXPIRY_GRACE_S = 60.0  # a message at its expiry still gets its last attempt
-SWEEP_S = 30.0
 PAUSED = "not tried: {reason}; this destination is left alone until it may be tried again"
 
 
@@ -57,6 +57,7 @@ class Dispatcher:
         self.jobs: set[Job] = set()
         self._gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
         self.tasks = Tasks()
+        self._closed = asyncio.Event()
         self.reminders = Reminders(self._serve_again)
         self.take_policy()
 
@@ -71,7 +72,7 @@ class Dispatcher:
 
     def place(self, waiting: Waiting) -> None:
         """One recipient is due: into its lane, or deferred or failed if there is no way."""
-        self.routing.find(waiting, self._routed, self._unroutable)
+        self.routing.find(waiting, self._routed, self.unroutable)
 
     def _routed(self, waiting: Waiting, route: Route) -> None:
         stream = self.policy().streams.get(waiting.stream)
@@ -81,15 +82,16 @@ class Dispatcher:
         if links is None:
             links = self.links[(pool, route.site)] = Links(route)
         links.route = route
-        self._serve(outlet, links)
+        self.serve(outlet, links)
 
-    def _unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
+    def unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
+        """Settles recipients of one stream for which there is no way, or no time left."""
         self.left(places[0].stream, len(places))
         self.tasks.spawn(self.loader.settle_unloaded(places, outcome, ""), "settle unroutable mail")
 
     # Connections
 
-    def _serve(self, outlet: Outlet, links: Links) -> None:
+    def serve(self, outlet: Outlet, links: Links) -> None:
         """Finds hands for what is ready in an outlet."""
         if self.draining:
             return
@@ -233,11 +235,12 @@ class Dispatcher:
         self._free_slot(connection, gate)
         gate.open -= 1
         self.open -= 1
+        self._closed.set()
         links = self.links[key]
         links.all.discard(connection)
         outlet = self.lanes.outlets.get(key)
         if outlet is not None and outlet.ready:
-            self._serve(outlet, links)
+            self.serve(outlet, links)
 
     def _free_slot(self, connection: Connection, gate: Gate) -> None:
         if connection.stream:
@@ -255,34 +258,7 @@ class Dispatcher:
         """A rate may allow more by now."""
         outlet, links = self.lanes.outlets.get(key), self.links.get(key)
         if outlet is not None and links is not None and outlet.ready:
-            self._serve(outlet, links)
-
-    async def sweep_for_ever(self) -> None:
-        """Ends what expired without ever getting a slot, and forgets what is empty."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            self.sweep()
-
-    def sweep(self) -> None:
-        """One round of it; also serves every outlet, so that none depends on a wake-up that was missed."""
-        now = self.clock()
-        streams = self.policy().streams
-
-        def expired(waiting: Waiting) -> bool:
-            stream = streams.get(waiting.stream)
-            return stream is not None and stream.retry.expired(
-                now=now - EXPIRY_GRACE_S, received_at=waiting.received_at
-            )
-
-        for waiting in self.lanes.sweep(expired):
-            self._unroutable([waiting], judge(Trouble.EXPIRED, Phase.CONNECT))
-        for key, links in list(self.links.items()):
-            outlet = self.lanes.outlets.get(key)
-            if outlet is not None:
-                self._serve(outlet, links)
-            elif not links.all and not links.opening:
-                del self.links[key]
-        self.gates.sweep(now)
+            self.serve(outlet, links)
 
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""
@@ -297,8 +273,10 @@ class Dispatcher:
         end = self.clock() + within_s
         for connection in list(self._gate_of):
             connection.quit()
-        while (self._gate_of or self.settler.tasks) and self.clock() < end:
-            await asyncio.sleep(0.05)
+        while (self._gate_of or self.settler.tasks) and (left_s := end - self.clock()) > 0:
+            self._closed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), min(left_s, 1.0))
         left = len(self.jobs)
         for connection in list(self._gate_of):
             connection.abort()
@@ -307,5 +285,9 @@ class Dispatcher:
         return left
 
     def tried(self, peer: Peer, outcome: Outcome) -> None:
-        """One host of a cycle failed; the next is tried."""
-        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, outcome.text or outcome.reply)
+        """One host of a cycle failed; the next is tried. No message was touched by it."""
+        text = outcome.text or str(outcome.reply)
+        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
+        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
+                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
+        self.settler.bus.publish(Event("attempted", self.clock(), detail=detail))

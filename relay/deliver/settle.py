@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.core.events import Event
-from relay.core.outcome import Outcome, Verdict
+from relay.core.outcome import Outcome, Trouble, Verdict
 from relay.core.retry import Retry
 from relay.core.waiting import Waiting
 from relay.deliver.connection import Peer
@@ -117,6 +117,8 @@ class Settler:
         retry = ledger.stream.retry if ledger.stream else LAST_RESORT
         if outcome.verdict is Verdict.DELIVERED:
             self._end(ledger, place, outcome, End.DELIVERED)
+        elif outcome.trouble is Trouble.EXPIRED:
+            self._end(ledger, place, outcome, End.EXPIRED)
         elif outcome.verdict is Verdict.FAILED:
             self._end(ledger, place, outcome, End.BOUNCED)
         elif retry.expired(now=ended_at, received_at=place.received_at):

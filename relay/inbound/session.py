@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 
 from relay.core.reply import Reply
@@ -34,6 +35,7 @@ BROWSER = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"})
 MAX_AUTH_FAILURES = 3
 OK = b"250 2.0.0 Ok\r\n"
 TLS_TOO_EARLY = "%s begins with TLS on listener %s: set it to STARTTLS, or point it to tls: implicit"
+TLS_FAILED = "TLS with %s on listener %s failed: %s"
 VERBS_HELP = "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS AUTH QUIT"
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,8 @@ class Session(Transaction):
             self.say(f"220 {self.hostname} ESMTP\r\n".encode())
             while not self._closing:
                 await self._turn()
+        except ssl.SSLError as error:  # with TLS 1.3 a client complains only after the handshake
+            log.warning(TLS_FAILED, self.peer, self.settings.name, failure_hint(error))
         except (EndOfInput, ConnectionError, asyncio.IncompleteReadError) as error:
             log.debug("%s left listener %s: %r", self.peer, self.settings.name, error)
         except OSError as error:
@@ -219,8 +223,7 @@ class Session(Transaction):
                 self.reception.tls, ssl_handshake_timeout=self.settings.tls_handshake_s
             )
         except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError are OSErrors
-            hint = failure_hint(error)
-            log.warning("TLS with %s on listener %s failed: %s", self.peer, self.settings.name, hint)
+            log.warning(TLS_FAILED, self.peer, self.settings.name, failure_hint(error))
             self._note("tls-failed", Refused("tls-failed").reply)
             self.reception.leave(self, self.peer)  # asyncio tells nobody about a connection lost this early
             raise EndOfInput from error

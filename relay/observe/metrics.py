@@ -96,7 +96,7 @@ class Metrics:
         elif name == "refused":
             self._child(self.refused, str(detail.get("reason", "other"))).inc()
         elif name == "attempted":
-            self._child(self.attempts, event.stream, str(detail.get("provider", "")), "next_host").inc()
+            self._child(self.attempts, event.stream, str(detail.get("provider", "")), "host_failed").inc()
         elif name == "reloaded":
             self.reload_success.set(0 if detail.get("problems") else 1)
 

@@ -11,6 +11,7 @@ from relay.policy.fields import (
     Counts,
     Filled,
     Globs,
+    HeaderKey,
     HeaderName,
     Hours,
     Networks,
@@ -108,7 +109,7 @@ class MatchEntry(Entry):
     credential: Globs | None = None
     sender: Globs | None = None
     recipient: Globs | None = None
-    header: dict[Text, Globs] | None = None
+    header: dict[HeaderKey, Globs] | None = None
     subject: Globs | None = None
     size: Sizes | None = None
     recipients: Counts | None = None
@@ -159,7 +160,7 @@ class GivenEntry(Entry):
     credential: Text = ""
     sender: Text = "sender@example.com"
     recipients: TextList = Field(default_factory=lambda: ["recipient@example.org"])
-    headers: dict[Text, Text] = Field(default_factory=dict)
+    headers: dict[HeaderKey, Text] = Field(default_factory=dict)
     subject: Text = ""
     size: Size = 4096
     hour: Annotated[Whole, Field(ge=0, le=23)] = 12

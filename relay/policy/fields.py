@@ -107,11 +107,17 @@ def return_path(value: Any) -> str:
 
 def header_name(value: Any) -> str:
     """The name of a header field that may be changed."""
+    text = header_key(value)
+    if text.lower() in TRACE:
+        raise ValueError(f"{text} may not be changed; it is the trace of the message's way (RFC 5321 §4.4)")
+    return text
+
+
+def header_key(value: Any) -> str:
+    """The name of a header field to look at."""
     text = parse_text(value)
     if not HEADER_NAME.fullmatch(text):
         raise ValueError(f"{shown(value)} is no header name; use letters, digits and hyphens")
-    if text.lower() in TRACE:
-        raise ValueError(f"{text} may not be changed; it is the trace of the message's way (RFC 5321 §4.4)")
     return text
 
 
@@ -151,6 +157,7 @@ Filled = Annotated[
     BeforeValidator(template),
     WithJsonSchema({"type": "string", "description": "text with {places}"}),
 ]
+HeaderKey = Annotated[str, BeforeValidator(header_key)]
 HeaderName = Annotated[str, BeforeValidator(header_name)]
 Refusal = Annotated[
     str, BeforeValidator(refusal), WithJsonSchema({"type": "string", "maxLength": MAX_REFUSAL})

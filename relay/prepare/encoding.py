@@ -22,11 +22,10 @@ from relay.prepare.words import MAX_LINE_BYTES
 
 MAX_DEPTH = 20  # no mail program nests deeper than a handful; hostile ones nest thousands
 MAX_PARTS = 1000
-LONG_LINE = re.compile(rb"(?:\A|\n)[^\n]{%d}" % (MAX_LINE_BYTES + 2))  # with its CR: 999 bytes and more
+LONG_LINE = re.compile(rb"(?:\A|\n)[^\r\n]{%d}" % (MAX_LINE_BYTES + 1))
 ASCII = bytes(range(128))
 ENCODED_CHARS = 76  # RFC 2045 §6.7 (5), §6.8
 
-LINE = re.compile(rb"[^\n]*+\n?")
 FOREIGN = re.compile(rb"[\x80-\xff]")
 COMMENT = re.compile(r"\([^()]*\)")
 PLAIN = frozenset(("7bit", "8bit", "binary"))
@@ -56,7 +55,7 @@ def reencoded(headers: Headers, body: Body, *, eight_bit: bool, signed: bool) ->
     for part in leaves(headers, data, signed=signed):
         long_line = LONG_LINE.search(part.text)
         if part.fixed and long_line:
-            return _too_long(data, part, signed=signed)
+            return _too_long(data, part, long_line, signed=signed)
         if part.fixed or not (long_line or (eight_bit and not part.text.isascii())):
             continue
         text = encode(part.headers, part.text, top=part.top)
@@ -66,14 +65,11 @@ def reencoded(headers: Headers, body: Body, *, eight_bit: bool, signed: bool) ->
     return MemoryBody(b"".join([*pieces, data[done:]])) if pieces else body
 
 
-def _too_long(data: bytes, part: Part, *, signed: bool) -> Refusal:
-    number = data.count(b"\n", 0, part.start) + 1
-    length = 0
-    for match in LINE.finditer(data, part.start):  # the search found one, so this ends
-        length = len(match[0].rstrip(b"\r\n"))
-        if length > MAX_LINE_BYTES:
-            break
-        number += 1
+def _too_long(data: bytes, part: Part, found: re.Match[bytes], *, signed: bool) -> Refusal:
+    start = part.end - len(part.text) + found.end() - (MAX_LINE_BYTES + 1)
+    number = data.count(b"\n", 0, start) + 1
+    end = data.find(b"\r\n", start)
+    length = (end if end >= 0 else len(data)) - start
     why = "the message is signed" if signed else "that part may not be re-encoded"
     text = f"line {number} of the body has {length} bytes and {why}; 998 are allowed (RFC 5322 section 2.1.1)"
     return refused("long_line", text)

@@ -18,6 +18,7 @@ import uvloop
 from relay.config.check import CheckReport, check_all
 from relay.config.model import Config
 from relay.core.events import Event
+from relay.deliver.sweeper import sweep_for_ever
 from relay.inbound.credentials import load_credentials, parse_credentials
 from relay.policy.strict import Problem
 from relay.queue.store import StoreBroken
@@ -140,7 +141,7 @@ class Process:
     def _ready(self) -> None:
         relay = self.relay
         self._side(relay.pager.run(), "pager")
-        self._side(relay.dispatcher.sweep_for_ever(), "sweeper")
+        self._side(sweep_for_ever(relay.dispatcher), "sweeper")
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")
