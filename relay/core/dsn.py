@@ -161,7 +161,7 @@ def _said(one: Reported, report: Report) -> list[str]:
         host = f"The server {_clean(one.remote_mta)} said" if one.remote_mta else "The server said"
         words.append(f"{host}: {_clean(one.diagnostic)}")
     elif one.text:
-        words.append(f"Reason: {_clean(one.text)}.")
+        words.append(f"Reason: {_clean(one.text).rstrip('.')}.")
     if report.action is Action.FAILED:
         detail = one.status[2:]
         words.append(_ADVICE.get(detail) or _ADVICE.get(detail.partition(".")[0], _OTHER_ADVICE))

@@ -148,8 +148,5 @@ def _open_repeats(tree: Iterable[tuple[Any, Any]], *, inside: bool) -> int:
 
 def _parts(argument: Any) -> list[Any]:
     """The sub-patterns among an operation's arguments (groups, look-arounds, conditionals)."""
-    if isinstance(argument, parser.SubPattern):
-        return [argument]
-    if isinstance(argument, tuple):
-        return [part for part in argument if isinstance(part, parser.SubPattern)]
-    return []
+    found = argument if isinstance(argument, tuple) else (argument,)
+    return [part for part in found if isinstance(part, parser.SubPattern)]

@@ -91,7 +91,7 @@ class DataReader:
                 if end < 0:
                     break
             start = end + 1
-        self._line = len(data) - start
+        self._line = len(data) - 1 - data.rfind(b"\n")
 
 
 def _held_back(data: bytes) -> int:

@@ -24,6 +24,7 @@ def message_values(message: Prepared, body: bytes | None) -> Values:
         message.return_path, envelope.envid, envelope.ret, envelope.body, envelope.utf8,
         message.credential, message.client, json.dumps(dict(message.tags)) if message.tags else "{}",
         content.eight_bit, content.size, content.header, body, content.body.size,
+        body is None,
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Transaction:
         self.capabilities = capabilities
         self.mail_refused = False
         self.needs_utf8 = delivery.utf8 or not delivery.sender.isascii()
-        self.accepted = 0  # recipients the server took
+        self.accepted = False  # some recipient was taken
         self.outcomes: list[Outcome | None] = [None] * len(delivery.recipients)
         # commands not yet written, in order; none when every recipient has its verdict already
         self.todo: deque[tuple[Phase, int]] = deque()
@@ -133,7 +133,7 @@ class Transaction:
         if self.mail_refused:
             return  # what follows is an echo of that
         if reply.severity == 2:
-            self.accepted += 1
+            self.accepted = True
             return
         outcome = judge_reply(Phase.RCPT, reply)
         if self.accepted and _too_many(reply):

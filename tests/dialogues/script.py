@@ -1,20 +1,20 @@
 """Dialogues as text files: what a client says, what the relay must answer, what must have arrived.
 
-    # a comment
-    ! tls: starttls            a field of ListenerSettings (networks: may be several, none: nobody)
-    ! accept: raise            what `accept` does: raise, or a reply as "452 4.3.1 full"
-    S: 220 relay.test *        the next reply line; * stands for anything, ~ begins a regular expression
-    C: EHLO client             a line, sent with CRLF
-    S+ 250-PIPELINING          the whole next reply has this line (more S+ and S- speak of the same reply)
-    S- 250-AUTH*               ... and has not this one
-    C\\ a\\nb\\r\\n                bytes with Python's escapes, nothing added
-    C* 300 text                the line 300 times
-    X: starttls                starttls, oldtls, half-close, close, reset, end (the server must close)
-    = messages: 1              how many were accepted; then, of the last of them:
-    = sender recipients helo protocol credential profile tls body utf8 ret envid: VALUE
-    = notify ADDRESS: VALUES   = orcpt ADDRESS: VALUE
-    = contains: BYTES          = lacks: BYTES        (with escapes)
-    = refused: REASON REASON   the reasons of all refusals, in order
+# a comment
+! tls: starttls            a field of ListenerSettings (networks: may be several, none: nobody)
+! accept: raise            what `accept` does: raise, or a reply as "452 4.3.1 full"
+S: 220 relay.test *        the next reply line; * stands for anything, ~ begins a regular expression
+C: EHLO client             a line, sent with CRLF
+S+ 250-PIPELINING          the whole next reply has this line (more S+ and S- speak of the same reply)
+S- 250-AUTH*               ... and has not this one
+C\\ a\\nb\\r\\n                bytes with Python's escapes, nothing added
+C* 300 text                the line 300 times
+X: starttls                starttls, oldtls, half-close, close, reset, end (the server must close)
+= messages: 1              how many were accepted; then, of the last of them:
+= sender recipients helo protocol credential profile tls body utf8 ret envid: VALUE
+= notify ADDRESS: VALUES   = orcpt ADDRESS: VALUE
+= contains: BYTES          = lacks: BYTES        (with escapes)
+= refused: REASON REASON   the reasons of all refusals, in order
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def read(path: Path) -> list[tuple[int, str, str]]:
         if not line.strip() or line.startswith("#"):
             continue
         kind, text = line[:2], line[2:].removeprefix(" ")
-        assert kind in {"! ", "S:", "S+", "S-", "C:", "C\\", "C*", "X:", "= "}, f"{path.name}:{number}: {line}"
+        assert kind in {"! ", "S:", "S+", "S-", "C:", "C\\", "C*", "X:", "= "}, (
+            f"{path.name}:{number}: {line}"
+        )
         if kind in {"! ", "= "}:
             text = line[2:].strip()
         steps.append((number, kind, text))
@@ -77,7 +79,7 @@ async def play(path: Path) -> None:
     steps = read(path)
     given, accept = settings(steps)
     async with stage(**given) as one:  # type: ignore[arg-type]
-        one.after = _after(accept)
+        one.ears.after = _after(accept)
         peer = await one.connect()
         heard: list[str] = []
         before = ""

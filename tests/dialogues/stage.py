@@ -91,23 +91,14 @@ def client_context(*, old: bool = False) -> ssl.SSLContext:
 
 
 @dataclass
-class Stage:
-    """One listener; `mail` is what it accepted, `events` what it refused, `after` runs inside accept."""
+class Ears:
+    """What the listener tells: `mail` it accepted, `events` of refusals. `after` runs inside accept and may
+    give another reply."""
 
-    reception: Reception
-    listener: Listener
     mail: list[Submission] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     connections: int = 0
     after: Callable[[Submission], Awaitable[Reply | None]] | None = None
-
-    @property
-    def port(self) -> int:
-        return self.listener.addresses[0][1]
-
-    @property
-    def reasons(self) -> list[object]:
-        return [event.detail["reason"] for event in self.events]
 
     async def accept(self, submission: Submission) -> Reply:
         answer = await self.after(submission) if self.after else None
@@ -118,6 +109,31 @@ class Stage:
 
     def count(self, delta: int) -> None:
         self.connections += delta
+
+
+@dataclass
+class Stage:
+    """One listener and what is heard from it."""
+
+    reception: Reception
+    listener: Listener
+    ears: Ears
+
+    @property
+    def port(self) -> int:
+        return self.listener.addresses[0][1]
+
+    @property
+    def mail(self) -> list[Submission]:
+        return self.ears.mail
+
+    @property
+    def events(self) -> list[Event]:
+        return self.ears.events
+
+    @property
+    def reasons(self) -> list[object]:
+        return [event.detail["reason"] for event in self.ears.events]
 
     async def connect(self) -> Peer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -158,7 +174,9 @@ class Peer:
         return await self.reply()
 
     async def starttls(self, context: ssl.SSLContext) -> None:
-        await asyncio.wait_for(self.writer.start_tls(context, ssl_handshake_timeout=WAIT_S), WAIT_S)
+        await asyncio.wait_for(
+            self.writer.start_tls(context, server_hostname="relay.test", ssl_handshake_timeout=WAIT_S), WAIT_S
+        )
         self.reader._transport = self.writer.transport  # type: ignore[attr-defined]
 
     def version(self) -> str:
@@ -184,21 +202,23 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def stage(*, memory: int = 100_000_000, spool: Path | None = None, **given: object) -> AsyncIterator[Stage]:
+async def stage(
+    *, memory: int = 100_000_000, spool: Path | None = None, **given: object
+) -> AsyncIterator[Stage]:
     """A running listener; keywords are fields of ListenerSettings over friendly defaults."""
-    chosen: dict[str, object] = {"name": "apps", "hostname": "relay.test", "postmaster": "postmaster@example.com"}
+    chosen: dict[str, object] = {"name": "apps", "hostname": "relay.test"}
+    chosen |= {"postmaster": "postmaster@example.com"}
     chosen |= {"networks": networks(LOOPBACK)} | given
     settings = ListenerSettings(**chosen)  # type: ignore[arg-type]
     access = Access(accounts(), senders={settings.name: settings.senders})
     tls = server_context(*certificate(), profile=settings.profile) if settings.tls != "none" else None
-    made: list[Stage] = []
+    ears = Ears()
     reception = Reception(
-        settings, access, lambda submission: made[0].accept(submission), budget=MemoryBudget(memory),
+        settings, access, ears.accept, budget=MemoryBudget(memory),
         spool=Spool(spool) if spool else None, tls=tls,
-        notify=lambda event: made[0].events.append(event), on_connection=lambda delta: made[0].count(delta),
+        notify=ears.events.append, on_connection=ears.count,
     )  # fmt: skip
-    one = Stage(reception, Listener(reception, bind(["127.0.0.1:0"])))
-    made.append(one)
+    one = Stage(reception, Listener(reception, bind(["127.0.0.1:0"])), ears)
     await one.listener.start()
     try:
         yield one
@@ -207,7 +227,7 @@ async def stage(*, memory: int = 100_000_000, spool: Path | None = None, **given
         access.close()
         assert not reception.sessions
         assert reception.budget.used == 0, "memory was not given back"
-        assert one.connections == 0
+        assert ears.connections == 0
 
 
 async def until(condition: Callable[[], object], wait_s: float = WAIT_S) -> None:

@@ -330,10 +330,13 @@ def test_a_recipient_that_is_not_ascii_makes_the_transaction_smtputf8():
 
 
 def test_an_orcpt_that_is_not_ascii_is_written_as_the_transaction_allows():
-    original = Recipient("a@example.net", orcpt="utf-8;ä€+2B@example.net")
-    for utf8, written in ((True, "utf-8;ä€+2B@example.net"), (False, r"utf-8;\x{E4}\x{20AC}+2B@example.net")):
+    for utf8, orcpt, written in (
+        (True, "utf-8;ä€+2B@example.net", "utf-8;ä€+2B@example.net"),
+        (False, "utf-8;ä€+2B@example.net", r"utf-8;\x{E4}\x{20AC}+2B@example.net"),
+        (False, "rfc822;Ann+2B@example.net", "rfc822;Ann+2B@example.net"),
+    ):
         talk = opened()
-        talk.begin(delivery(utf8=utf8, recipients=(original,)))
+        talk.begin(delivery(utf8=utf8, recipients=(Recipient("a@example.net", orcpt=orcpt),)))
         assert f"RCPT TO:<a@example.net> ORCPT={written}\r\n".encode() in talk.take_output()
 
 
