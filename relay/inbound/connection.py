@@ -176,7 +176,10 @@ class Connection(SMTP):
 
     async def read_line(self) -> bytes:
         """The next line with its end, at most READ_BYTES long; raises Refused or EndOfInput."""
-        if self._unsent and (self._unsent_bytes > MAX_UNSENT or b"\n" not in self._input()):
+        if self._unsent_bytes > MAX_UNSENT:  # more than a thousand commands at once: let others have a turn
+            await self.flush()
+            await asyncio.sleep(0)
+        elif self._unsent and b"\n" not in self._input():
             await self.flush()
         if self._closing:
             raise EndOfInput

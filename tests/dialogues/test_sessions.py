@@ -575,3 +575,18 @@ def test_draining_sends_away_who_is_asked_for_a_password() -> None:
             await peer.close()
 
     asyncio.run(run())
+
+
+def test_thousands_of_commands_in_one_packet_leave_room_for_others() -> None:
+    async def run() -> None:
+        async with stage(max_idle_commands=10**9) as one:
+            loud, quiet = await greeted(one), await greeted(one)
+            loud.send(b"NOOP\r\n" * 20_000)
+            answered = asyncio.ensure_future(quiet.ask("NOOP"))
+            for _ in range(20_000):
+                assert await loud.line() == "250 2.0.0 Ok"
+            assert await answered == "250 2.0.0 Ok"
+            await loud.close()
+            await quiet.close()
+
+    asyncio.run(run())
