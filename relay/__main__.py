@@ -20,14 +20,14 @@ def main() -> int:
         arguments.insert(0, "sendmail")
     match arguments:
         case ["sendmail", *rest]:
-            from relay.cli.sendmail import run_sendmail
+            from relay.cli.sendmail import run_sendmail  # noqa: PLC0415 - see above
 
             return run_sendmail(rest, sys.stdin.buffer)
         case ["serve", *rest] if "--help" not in rest:
-            from relay.cli.serve import run_serve
+            from relay.cli.serve import run_serve  # noqa: PLC0415
 
             return run_serve(rest)
-    from relay.cli.app import run_app
+    from relay.cli.app import run_app  # noqa: PLC0415
 
     return run_app(arguments)
 

@@ -23,14 +23,19 @@ app.command("status")(status.status)
 app.command("reload")(status.reload)
 
 
-@app.callback()
-def relay(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
-) -> None:
-    """A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 wrong usage."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"relay {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def relay(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 wrong usage."""
 
 
 @app.command("serve")
@@ -42,7 +47,9 @@ def serve(config: ConfigOption = None) -> None:
 
 
 @app.command("sendmail", context_settings={"ignore_unknown_options": True})
-def sendmail(arguments: Annotated[list[str] | None, typer.Argument(metavar="[FLAG|ADDRESS]...")] = None) -> None:
+def sendmail(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[FLAG|ADDRESS]...")] = None,
+) -> None:
     """Stand in for /usr/sbin/sendmail: -t -i -f -F and the flags programs give it."""
     from relay.cli.sendmail import run_sendmail
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import show_json
-from relay.cli.place import own_config
+from relay.cli.place import checked_config
+
+if TYPE_CHECKING:
+    from relay.policy.strict import Problem
 
 
 def check(
@@ -19,20 +23,34 @@ def check(
     config: ConfigOption = None,
 ) -> None:
     """Read config, policies, keys and credentials; exit code 0, or 1 with every error at once."""
-    from relay.config.read import check_all
+    from relay.config.check import check_all
 
-    path = own_config(file or config)
-    problems = check_all(path)
+    path = checked_config(file or config)
+    report = check_all(path, parse_credentials=read_accounts)
     if as_json:
-        show_json({"file": str(path), "problems": [
-            {"file": one.file, "line": one.line, "column": one.column, "message": one.message, "hint": one.hint}
-            for one in problems
-        ]})
-    elif problems:
-        print("\n".join(str(problem) for problem in problems), file=sys.stderr)
-        count = len(problems)
-        print(f"{path}: {count} problem{'' if count == 1 else 's'}", file=sys.stderr)
+        show_json(
+            {
+                "file": str(path),
+                "problems": [asdict(one) for one in report.problems],
+                "notes": [asdict(one) for one in report.notes],
+            }
+        )
     else:
-        print(f"{path}: all is well")
-    if problems:
+        for note in report.notes:
+            print(f"note: {note}")
+        for problem in report.problems:
+            print(problem, file=sys.stderr)
+        count = len(report.problems)
+        verdict = f"{count} problem{'' if count == 1 else 's'}" if count else "all is well"
+        print(f"{path}: {verdict}", file=sys.stderr if count else sys.stdout)
+    if report.problems:
         raise typer.Exit(1)
+
+
+def read_accounts(text: str, file: str) -> tuple[set[str], list[Problem]]:
+    """The names of the accounts in a credentials file, and what is wrong with it."""
+    from relay.inbound.credentials import parse_credentials
+    from relay.policy.strict import Problem
+
+    accounts, problems = parse_credentials(text, file)
+    return set(accounts), [Problem(one.file, one.line, one.column, one.message, one.hint) for one in problems]

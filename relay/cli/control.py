@@ -80,7 +80,7 @@ def _answer(status: int, body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
     except ValueError:
-        raise Failed(f"the relay answered {status} with something that is not JSON; is it another version?") from None
+        raise Failed(f"the relay answered {status} with no JSON: is it another version?") from None
     if status >= 400:
         raise Failed(str(answer.get("error", {}).get("message", f"the relay answered {status}")))
     assert isinstance(answer, dict)

@@ -6,11 +6,10 @@ The password is shown once; the file holds its argon2id hash. Changes count from
 from __future__ import annotations
 
 import getpass
-import os
 import stat
 import sys
 import time
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ import typer
 from relay.cli.failure import Failed, Misused
 from relay.cli.options import ConfigOption, JsonOption, YesOption, noun
 from relay.cli.output import ask_yes, show_json, show_table
+from relay.cli.ownership import give_to_owner
 from relay.cli.place import read_config
 
 if TYPE_CHECKING:
@@ -37,45 +37,39 @@ def add(
     senders: Globs = None,
     stream: Annotated[str, typer.Option(help="All its mail goes to this stream.")] = "",
     may_choose: Annotated[
-        list[str] | None, typer.Option("--may-choose", metavar="STREAM", help="Streams X-Relay-Stream may name.")
+        list[str] | None,
+        typer.Option("--may-choose", metavar="STREAM", help="Streams X-Relay-Stream may name."),
     ] = None,
     network: Networks = None,
     note: Annotated[str, typer.Option(help="Whose it is.")] = "",
     password_file: Annotated[
-        Path | None, typer.Option(help="Take the password from the first line of a file; - is standard input.")
+        Path | None,
+        typer.Option(help="Take the password from the first line of a file; - is standard input."),
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Add an account; its new password is shown once."""
-    from relay.inbound.credentials import NAME, Credential, hash_password, new_password
+    from relay.inbound.credentials import Credential, hash_password, new_password
 
-    if not NAME.fullmatch(name):
-        raise Misused(f"{name!r} is no account name: letters, digits and . _ @ + -, at most 128")
-    if stream and may_choose:
-        raise Misused("give --stream or --may-choose, not both")
-    try:
-        networks = tuple(ip_network(one, strict=False) for one in network or ())
-    except ValueError as error:
-        raise Misused(f"--network: {error}") from None
+    _check_names(name, stream, may_choose)
     path, known = _read(config)
     if name in known:
         raise Failed(f"there is an account {name} already: remove it first, or choose another name")
+    networks = _networks(network or [])
     password = _given_password(password_file) if password_file else new_password()
     known[name] = Credential(
-        name=name, hash=hash_password(password), senders=tuple(senders or ()), stream=stream,
-        streams=tuple(may_choose or ()), networks=networks, note=note,
+        name=name,
+        hash=hash_password(password),
+        senders=tuple(senders or ()),
+        stream=stream,
+        streams=tuple(may_choose or ()),
+        networks=networks,
+        note=note,
         created=time.strftime("%Y-%m-%d", time.gmtime()),
     )
     _write(path, known)
-    if as_json:
-        show_json({"name": name, "password": None if password_file else password, "file": str(path)})
-        return
-    print(f"user      {name}")
-    if not password_file:
-        print(f"password  {password}")
-        print("The password is shown this once.", end=" ")
-    print(RELOAD.capitalize())
+    _show_new(name, None if password_file else password, path, as_json=as_json)
 
 
 @app.command("list")
@@ -83,8 +77,15 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = None) -
     """Show the accounts and what each may do."""
     _, known = _read(config)
     rows = [
-        {"name": one.name, "senders": list(one.senders), "stream": one.stream, "may_choose": list(one.streams),
-         "networks": [str(network) for network in one.networks], "created": one.created, "note": one.note}
+        {
+            "name": one.name,
+            "senders": list(one.senders),
+            "stream": one.stream,
+            "may_choose": list(one.streams),
+            "networks": [str(network) for network in one.networks],
+            "created": one.created,
+            "note": one.note,
+        }
         for _, one in sorted(known.items())
     ]
     if as_json:
@@ -92,9 +93,17 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = None) -
         return
     show_table(
         ("name", "senders", "stream", "networks", "created", "note"),
-        [(row["name"], ", ".join(row["senders"]) or "any",
-          row["stream"] or (f"chooses: {', '.join(row['may_choose'])}" if row["may_choose"] else "by policy"),
-          ", ".join(row["networks"]) or "anywhere", row["created"] or "-", row["note"] or "-") for row in rows],
+        [
+            (
+                row["name"],
+                ", ".join(row["senders"]) or "any",
+                row["stream"] or (f"chooses: {', '.join(row['may_choose'])}" if row["may_choose"] else "by policy"),
+                ", ".join(row["networks"]) or "anywhere",
+                row["created"] or "-",
+                row["note"] or "-",
+            )
+            for row in rows
+        ],
         empty="there are no accounts: relay credential add NAME",
     )
 
@@ -135,6 +144,34 @@ def check(
     print(f"that is the password of {name}")
 
 
+def _check_names(name: str, stream: str, may_choose: list[str] | None) -> None:
+    from relay.inbound.credentials import NAME
+
+    if not NAME.fullmatch(name):
+        raise Misused(f"{name!r} is no account name: letters, digits and . _ @ + -, at most 128")
+    if stream and may_choose:
+        raise Misused("give --stream or --may-choose, not both")
+
+
+def _networks(given: list[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(one, strict=False) for one in given)
+    except ValueError as error:
+        raise Misused(f"--network: {error}; write 10.0.5.0/24 or one address") from None
+
+
+def _show_new(name: str, password: str | None, path: Path, *, as_json: bool) -> None:
+    """Says what was made; a password that was given is not repeated."""
+    if as_json:
+        show_json({"name": name, "password": password, "file": str(path)})
+        return
+    print(f"user      {name}")
+    if password is not None:
+        print(f"password  {password}")
+        print("The password is shown this once.")
+    print(f"written to {path}; {RELOAD}")
+
+
 def _read(config: Path | None) -> tuple[Path, dict[str, Credential]]:
     from relay.inbound.credentials import load_credentials
 
@@ -148,20 +185,15 @@ def _read(config: Path | None) -> tuple[Path, dict[str, Credential]]:
 
 
 def _write(path: Path, known: dict[str, Credential]) -> None:
-    """Replaces the file, keeping its owner and mode: root edits what the relay's user must go on reading."""
+    """Replaces the file, keeping its mode; its owner becomes that of the folder, or stays."""
     from relay.inbound.credentials import save_credentials
 
-    before = path.stat() if path.exists() else None
+    before = (path if path.exists() else path.parent).stat()
+    mode = stat.S_IMODE(before.st_mode) if path.exists() else 0o640
     try:
         save_credentials(str(path), known)
-        if before is None:
-            before = path.parent.stat()
-            mode = 0o640 if os.geteuid() == 0 else 0o600
-        else:
-            mode = stat.S_IMODE(before.st_mode)
-        if os.geteuid() == 0:
-            os.chown(path, before.st_uid, before.st_gid)
         path.chmod(mode)
+        give_to_owner(before, path)
     except OSError as error:
         raise Failed(f"cannot write {path}: {error.strerror}") from None
 

@@ -23,8 +23,28 @@ from relay.core.events import NAMES
 from relay.web.filters import nearest
 
 app = noun("events", "The event log: what happened to every message.")
-CSV_COLUMNS = ("time", "event", "message", "recipient", "stream", "route", "sender", "tags", "node", "source", "mx",
-               "address", "tls", "code", "enhanced", "text", "phase", "attempt", "seconds", "class")
+CSV_COLUMNS = (
+    "time",
+    "event",
+    "message",
+    "recipient",
+    "stream",
+    "route",
+    "sender",
+    "tags",
+    "node",
+    "source",
+    "mx",
+    "address",
+    "tls",
+    "code",
+    "enhanced",
+    "text",
+    "phase",
+    "attempt",
+    "seconds",
+    "class",
+)
 
 EventOption = Annotated[str, typer.Option("--event", metavar="NAME", help="Kind of event.")]
 StreamOption = Annotated[str, typer.Option("--stream", metavar="GLOB")]
@@ -110,7 +130,12 @@ def write_csv(rows: Iterable[dict[str, Any]]) -> None:
 
 def event_line(row: dict[str, Any]) -> str:
     """One event as one line for people."""
-    words = [moment(row["time"]), str(row["event"]).ljust(9), row.get("message", ""), row.get("recipient", "")]
+    words = [
+        moment(row["time"]),
+        str(row["event"]).ljust(9),
+        row.get("message", ""),
+        row.get("recipient", ""),
+    ]
     if stream := row.get("stream"):
         words.append(f"[{stream}]")
     if mx := row.get("mx"):

@@ -12,11 +12,18 @@ from relay.cli.place import running_config
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", envvar="RELAY_CONFIG", metavar="FILE", show_envvar=False,
-                 help="Configuration file. Default: RELAY_CONFIG, config/relay.yaml, /etc/relay/relay.yaml."),
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="RELAY_CONFIG",
+        metavar="FILE",
+        show_envvar=False,
+        help="Configuration file. Default: RELAY_CONFIG, config/relay.yaml, /etc/relay/relay.yaml.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
 
 # Every noun of the command line is made by this: one look, no shell completion code, no boxes.
 def noun(name: str, text: str) -> typer.Typer:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-CONTROL = {code: "?" for code in (*range(32), *range(127, 160))}  # remote text must not drive the terminal
+CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "?")  # remote text must not drive the terminal
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str = "") -> None:
@@ -26,8 +26,9 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns, two spaces apart, no trailing space; easy for awk and for eyes."""
     heads = [name.upper() for name in columns]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in (heads, *rows)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (heads, *rows)
+    ]
     return "\n".join(lines)
 
 

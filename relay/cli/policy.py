@@ -12,7 +12,7 @@ import typer
 
 from relay.cli.failure import Failed, Misused
 from relay.cli.options import ConfigOption, JsonOption, noun
-from relay.cli.output import clean, show_fields, show_json
+from relay.cli.output import clean, show_json
 from relay.cli.place import read_config
 from relay.cli.send import read_file
 from relay.cli.sendmail import addresses_in, header_recipients
@@ -29,24 +29,22 @@ Folder = Annotated[Path | None, typer.Option("--policies", metavar="FOLDER", hel
 
 
 @app.command("test")
-def test(folder: Folder = None, as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Run the `tests:` of the policy files."""
+def run_tests(folder: Folder = None, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Run the `tests:` of the policy files, as a test runner does."""
     from relay.policy.examples import run_examples
 
     started = time.perf_counter()
     results = run_examples(read_policies(folder, config)[1])
-    failed = [result for result in results if result.problems]
+    failed = [result for result in results if not result.passed]
     if as_json:
-        show_json([
-            {"name": result.name, "where": result.where, "problems": [str(problem) for problem in result.problems]}
-            for result in results
-        ])
+        show_json([asdict(result) for result in results])
     else:
         for result in results:
-            print(f"{'FAILED' if result.problems else 'ok    '} {result.where} {clean(result.name)}")
-            for problem in result.problems:
-                print(f"       {clean(problem)}")
-        print(f"{len(results) - len(failed)} passed, {len(failed)} failed in {time.perf_counter() - started:.2f} s")
+            print(clean(f"{'ok    ' if result.passed else 'FAILED'} {result.where} {result.name}"))
+            for line in (*result.differences, *result.trail):
+                print(clean(f"       {line}"))
+        took_s = time.perf_counter() - started
+        print(f"{len(results) - len(failed)} passed, {len(failed)} failed in {took_s:.2f} s")
     if failed:
         raise typer.Exit(1)
 
@@ -67,6 +65,7 @@ def explain(
 ) -> None:
     """Show what the policies decide for a message, and the rules that led there."""
     from relay.policy.decide import decide
+    from relay.policy.explain import explain_lines
 
     settings, policy = read_policies(folder, config)
     origin = Origin(client, listener or next(iter(settings.listeners), "") if settings else listener, credential)
@@ -75,10 +74,8 @@ def explain(
     if as_json:
         show_json(decision_dict(decision))
         return
-    for step in decision.trail:
-        print(clean(f"{'match ' if step.matched else '      '}  {step.where}  {step.rule}: {step.reason}"))
-    print()
-    show_fields(decision_fields(decision))
+    for line in explain_lines(decision):
+        print(clean(line))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +130,6 @@ def read_facts(
 def stream_rights(origin: Origin, settings: Config | None) -> tuple[str, tuple[str, ...]]:
     """The stream that credential or listener force ("" none), and those X-Relay-Stream may choose.
     The credential, being the narrower, goes before the listener."""
-    from relay.inbound.credentials import load_credentials
-
     if settings is None:
         return "", ()
     listener = settings.listeners.get(origin.listener)
@@ -142,26 +137,13 @@ def stream_rights(origin: Origin, settings: Config | None) -> tuple[str, tuple[s
         raise Misused(f"no listener is called {origin.listener!r}; there are: {', '.join(settings.listeners)}")
     if not origin.credential:
         return listener.stream, tuple(listener.streams)
+    from relay.inbound.credentials import load_credentials
+
     known, _ = load_credentials(str(settings.credentials)) if settings.credentials else ({}, [])
     if origin.credential not in known:
         raise Misused(f"no credential is called {origin.credential!r}; there are: {', '.join(known) or 'none'}")
     account = known[origin.credential]
     return account.stream or listener.stream, account.streams or tuple(listener.streams)
-
-
-def decision_fields(decision: Decision) -> list[tuple[str, object]]:
-    """A decision as name and value pairs, without what it leaves alone."""
-    fields: list[tuple[str, object]] = [("route", f"{decision.route} ({decision.where})")]
-    if decision.refusal:
-        return [*fields, ("refused", decision.refusal)]
-    if stream := decision.stream:
-        fields += [("stream", f"{stream.name} ({stream.where})"), ("pool", stream.pool)]
-        fields += [("dkim", f"d={one.domain} s={one.selector} {one.algorithm}") for one in stream.signings]
-        fields.append(("return path", stream.return_path or "the sender"))
-    fields += [("tag", f"{name}={value}") for name, value in decision.tags.items()]
-    fields += [("removes", name) for name in decision.headers_remove]
-    fields += [("adds", f"{name}: {value}") for name, value in decision.headers_add]
-    return [*fields, ("held", "yes")] if decision.hold else fields
 
 
 def decision_dict(decision: Decision) -> dict[str, object]:

@@ -49,8 +49,17 @@ def list_queue(
     config: ConfigOption = None,
 ) -> None:
     """Show queued and held recipients, oldest first."""
-    selection = select(messages, stream=stream, domain=domain, sender=sender, recipient=recipient, tag=tag,
-                       state=state, older_than=older_than, younger_than=younger_than)
+    selection = select(
+        messages,
+        stream=stream,
+        domain=domain,
+        sender=sender,
+        recipient=recipient,
+        tag=tag,
+        state=state,
+        older_than=older_than,
+        younger_than=younger_than,
+    )
     rows, more = _find(control_of(config), selection, limit)
     if as_json:
         show_json({"rows": rows, "more": more})
@@ -62,20 +71,24 @@ def list_queue(
 
 @app.command("show")
 def show_message(
-    message: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False, config: ConfigOption = None
+    message: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show one message: envelope, recipients, header, attempts."""
     shown = control_of(config).get(f"queue/{segment(message)}")
     if as_json:
         show_json(shown)
         return
-    show_fields([
-        ("message", shown["message"]),
-        ("stream", shown["stream"]),
-        ("sender", shown["sender"] or "<> (null sender)"),
-        ("accepted", f"{moment(shown['received_at'])} ({ago(shown['received_at'])} ago)"),
-        ("size", f"{shown['size']} bytes"),
-    ])
+    show_fields(
+        [
+            ("message", shown["message"]),
+            ("stream", shown["stream"]),
+            ("sender", shown["sender"] or "<> (null sender)"),
+            ("accepted", f"{moment(shown['received_at'])} ({ago(shown['received_at'])} ago)"),
+            ("size", f"{shown['size']} bytes"),
+        ]
+    )
     print()
     show_table(COLUMNS[1:], [_cells(row)[1:] for row in shown["rows"]])
     for attempt in shown["attempts"]:
@@ -103,8 +116,17 @@ def _change_command(action: str, text: str) -> Callable[..., None]:
         as_json: JsonOption = False,
         config: ConfigOption = None,
     ) -> None:
-        selection = select(messages, stream=stream, domain=domain, sender=sender, recipient=recipient, tag=tag,
-                           state=state, older_than=older_than, younger_than=younger_than)
+        selection = select(
+            messages,
+            stream=stream,
+            domain=domain,
+            sender=sender,
+            recipient=recipient,
+            tag=tag,
+            state=state,
+            older_than=older_than,
+            younger_than=younger_than,
+        )
         if selection.everything != everything:
             raise Misused(f"relay queue {action} wants message ids, a filter, or --all (and not both)")
         _change(control_of(config), action, selection, yes=yes, as_json=as_json)
@@ -119,8 +141,9 @@ cancel = _change_command("cancel", "End recipients for good. Their senders get n
 
 
 def _change(control: Control, action: str, selection: Selection, *, yes: bool, as_json: bool) -> None:
-    """Previews and asks (cancel: always; the others unless ids were named), then does it and says how many."""
-    if not yes and (action == "cancel" or not selection.by_id) and not _confirmed(control, action, selection, as_json):
+    """Previews and asks (cancel always, the others unless ids were named), then acts and says how many."""
+    asks = not yes and (action == "cancel" or not selection.by_id)
+    if asks and not _confirmed(control, action, selection, as_json):
         print("nothing was changed")
         raise typer.Exit(1)
     changed = 0
@@ -161,5 +184,13 @@ def _find(control: Control, selection: Selection, limit: int) -> tuple[list[dict
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     due = "-" if row["state"] == "held" else ago(row["due_at"]).removesuffix(" ago")
-    return (row["message"], row["state"], row["stream"], row["recipient"], ago(row["received_at"]), due,
-            row["attempts"], row["last"] or "-")
+    return (
+        row["message"],
+        row["state"],
+        row["stream"],
+        row["recipient"],
+        ago(row["received_at"]),
+        due,
+        row["attempts"],
+        row["last"] or "-",
+    )

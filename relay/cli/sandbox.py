@@ -22,32 +22,46 @@ def list_caught(as_json: JsonOption = False, config: ConfigOption = None) -> Non
         return
     show_table(
         ("id", "age", "stream", "from", "to", "subject", "dkim", "delay"),
-        [(one["id"], ago(one["received_at"]), one["stream"] or "-", one["sender"] or "<>",
-          ", ".join(one["recipients"]), one["subject"] or "-", one["dkim"], span(one["delay_s"]))
-         for one in caught],
+        [
+            (
+                one["id"],
+                ago(one["received_at"]),
+                one["stream"] or "-",
+                one["sender"] or "<>",
+                ", ".join(one["recipients"]),
+                one["subject"] or "-",
+                one["dkim"],
+                span(one["delay_s"]),
+            )
+            for one in caught
+        ],
         empty="the sandbox has received nothing yet: relay send --to you@example.com",
     )
 
 
 @app.command("show")
 def show_caught(
-    caught: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOption = False, config: ConfigOption = None
+    caught: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show one message as it would have left: verdicts, then the bytes as text."""
     one = control_of(config).get(f"sandbox/{segment(caught)}")
     if as_json:
         show_json(one)
         return
-    show_fields([
-        ("message", one["message"]),
-        ("stream", one["stream"] or "-"),
-        ("from", one["sender"] or "<>"),
-        ("to", ", ".join(one["recipients"])),
-        ("dkim", one["dkim"]),
-        ("delay", span(one["delay_s"])),
-        ("received", moment(one["received_at"])),
-        ("size", f"{one['size']} bytes"),
-    ])
+    show_fields(
+        [
+            ("message", one["message"]),
+            ("stream", one["stream"] or "-"),
+            ("from", one["sender"] or "<>"),
+            ("to", ", ".join(one["recipients"])),
+            ("dkim", one["dkim"]),
+            ("delay", span(one["delay_s"])),
+            ("received", moment(one["received_at"])),
+            ("size", f"{one['size']} bytes"),
+        ]
+    )
     print()
     for line in str(one["source"]).splitlines():
         print(clean(line.replace("\t", "    ")))

@@ -93,7 +93,9 @@ def next_step(mode: str, message: str) -> str:
 
 def listener_address(settings: Config) -> tuple[str, int]:
     """Where this machine may submit without a credential."""
-    return plain_listener([
-        Listens(str(one.bind), one.tls, one.auth, tuple(str(network) for network in one.networks))
-        for one in settings.listeners.values()
-    ])
+    return plain_listener(
+        [
+            Listens(str(one.bind), one.tls, one.auth, tuple(str(network) for network in one.networks))
+            for one in settings.listeners.values()
+        ]
+    )

@@ -31,9 +31,10 @@ EX_OK, EX_USAGE, EX_DATAERR, EX_NOUSER, EX_UNAVAILABLE = 0, 64, 65, 67, 69
 EX_TEMPFAIL, EX_CONFIG = 75, 78
 
 LETTERS: Final = "A:B:C:F:GIL:N:O:R:UV:X:b:e:f:h:imno:p:r:stv"  # sendmail(8), Postfix's sendmail(1)
-OPTIONAL_VALUE: Final = ("-q", "-d")  # a value only when attached, which getopt does not know: left out before
+OPTIONAL_VALUE: Final = ("-q", "-d")  # a value only when attached, which getopt cannot: left out
 MODES: Final = {
-    "m": "", "i": "",  # deliver (the default); newaliases: there are no aliases here
+    "m": "",
+    "i": "",  # deliver (the default); newaliases: there are no aliases here
     "p": "the queue is shown by: relay queue list",
     "s": "SMTP on standard input is not spoken; connect to the relay's listener",
     "d": "the relay is started by: relay serve",
@@ -92,7 +93,7 @@ def parse_flags(arguments: list[str]) -> Flags:
         words = [word for word in arguments if not word.startswith(OPTIONAL_VALUE)]
         options, recipients = getopt.gnu_getopt(words, LETTERS)
     except getopt.GetoptError as error:
-        raise Misused(f"{error}: usage: relay sendmail [-t] [-i] [-f SENDER] [-F NAME] [RECIPIENT...]") from None
+        raise Misused(f"{error}: usage: sendmail [-t] [-i] [-f SENDER] [-F NAME] [RECIPIENT]...") from None
     said = dict(options)  # the last one counts
     for letter, value in options:
         if letter == "-b" and (refusal := MODES.get(value, "no such mode")):
@@ -160,7 +161,7 @@ def from_field(name: str, address: str) -> bytes:
     """A From field, the name quoted or encoded as it needs (RFC 5322 §3.6.2, RFC 2047)."""
     printable = "".join(char for char in name if char.isprintable())
     field = SMTP.header_factory("From", Address(display_name=printable, addr_spec=address))
-    return field.fold(policy=SMTP).encode()
+    return bytes(field.fold(policy=SMTP).encode())
 
 
 def whoami() -> Caller:

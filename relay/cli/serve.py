@@ -22,7 +22,7 @@ def run_serve(arguments: list[str]) -> int:
         return 2 if isinstance(error, Misused) else 1
     from relay.service import serve
 
-    return serve(config)
+    return int(serve(config))
 
 
 def _config_option(arguments: list[str]) -> Path | None:

@@ -15,21 +15,25 @@ def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     if as_json:
         show_json(now)
     else:
-        show_fields([
-            ("relay", f"{now['version']} on {now['hostname']}, pid {now['pid']}"),
-            ("ready", now["ready"] or "yes"),
-            ("running", f"{ago(now['started_at'])} (since {moment(now['started_at'])})"),
-            ("delivery", now["delivery"]),
-            ("policies", f"read {ago(now['policies_loaded_at'])} ago"),
-            ("accepted", f"{now['accepted']} recipients"),
-            *[(f"  {end}", count) for end, count in sorted(now["ends"].items())],
-            ("  queued", now["queued"]),
-            ("  held", now["held"]),
-            ("gap", f"{now['gap']} (must be 0)" if now["gap"] else "0"),
-        ])
+        show_fields(
+            [
+                ("relay", f"{now['version']} on {now['hostname']}, pid {now['pid']}"),
+                ("ready", now["ready"] or "yes"),
+                ("running", f"{ago(now['started_at'])} (since {moment(now['started_at'])})"),
+                ("delivery", now["delivery"]),
+                ("policies", f"read {ago(now['policies_loaded_at'])} ago"),
+                ("accepted", f"{now['accepted']} recipients"),
+                *[(f"  {end}", count) for end, count in sorted(now["ends"].items())],
+                ("  queued", now["queued"]),
+                ("  held", now["held"]),
+                ("gap", f"{now['gap']} (must be 0)" if now["gap"] else "0"),
+            ]
+        )
         print()
-        show_table(("listener", "address", "connections"),
-                   [(one["name"], one["bind"], one["connections"]) for one in now["listeners"]])
+        show_table(
+            ("listener", "address", "connections"),
+            [(one["name"], one["bind"], one["connections"]) for one in now["listeners"]],
+        )
         for problem in now["reload_problems"]:
             print(f"last reload failed: {clean(problem)}")
     if now["ready"] or now["gap"]:

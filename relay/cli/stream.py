@@ -26,5 +26,13 @@ def list_streams(as_json: JsonOption = False, config: ConfigOption = None) -> No
 
 def _cells(stream: dict[str, Any]) -> tuple[object, ...]:
     met = stream["met"]
-    return (stream["name"], stream["queued"], stream["held"], span(stream["oldest_s"]) if stream["queued"] else "-",
-            stream["objective"] or "-", "-" if met is None else f"{met:.3%}", stream["pool"], stream["where"] or "-")
+    return (
+        stream["name"],
+        stream["queued"],
+        stream["held"],
+        span(stream["oldest_s"]) if stream["queued"] else "-",
+        stream["objective"] or "-",
+        "-" if met is None else f"{met:.3%}",
+        stream["pool"],
+        stream["where"] or "-",
+    )

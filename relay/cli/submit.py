@@ -14,9 +14,10 @@ from typing import Final
 
 from relay.cli.failure import Failed
 
-TIMEOUT_S: Final = 300.0  # RFC 5321 §4.5.3.2: five minutes for MAIL and RCPT; the dot is answered in less here
+TIMEOUT_S: Final = 300.0  # RFC 5321 §4.5.3.2: five minutes for MAIL and RCPT; here the dot takes no longer
 FALLBACK: Final = ("127.0.0.1", 2525)  # what the shipped configurations listen on
 SENDMAIL_CONFIG: Final = Path("/etc/relay/relay.yaml")
+LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names, nothing is bound
 QUEUED_ID: Final = re.compile(r"\b([0-9a-hjkmnp-tv-z]{19})\b")  # core/ids.py
 
 
@@ -57,7 +58,7 @@ def address_of(bind: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not (colon and port.isascii() and port.isdigit()):
         raise Failed(f"{bind!r} is no address: write HOST:PORT, as in 127.0.0.1:2525")
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host), int(port)
+    return LOOPBACK.get(host, host), int(port)
 
 
 def plain_listener(listeners: Sequence[Listens]) -> tuple[str, int]:
@@ -66,8 +67,10 @@ def plain_listener(listeners: Sequence[Listens]) -> tuple[str, int]:
     for one in plain:
         if _takes_itself(one):
             return address_of(one.bind)
-    raise Failed("no listener takes mail from this machine without a credential: add a listener with"
-                 " networks: [127.0.0.0/8], or set RELAY_SMTP=HOST:PORT")
+    raise Failed(
+        "no listener takes mail from this machine without a credential: add a listener with"
+        " networks: [127.0.0.0/8], or set RELAY_SMTP=HOST:PORT"
+    )
 
 
 def sendmail_address() -> tuple[str, int]:
@@ -94,8 +97,10 @@ def submit(address: tuple[str, int], sender: str, recipients: Sequence[str], mes
         raise Refused("connection", error.smtp_code, _text(error.smtp_error)) from None
     except (OSError, smtplib.SMTPServerDisconnected) as error:
         host, port = address
-        raise Unreachable(f"no relay answers at {host}:{port} ({error}): start it with `relay serve`, or say"
-                          " where it is with RELAY_SMTP=HOST:PORT") from None
+        raise Unreachable(
+            f"no relay answers at {host}:{port} ({error}): start it with `relay serve`, or say"
+            " where it is with RELAY_SMTP=HOST:PORT"
+        ) from None
 
 
 def _transactions(client: smtplib.SMTP, sender: str, pending: list[str], message: bytes) -> Receipt:

@@ -22,6 +22,9 @@ from relay.policy.quantities import (
 )
 from relay.policy.strict import Node
 from relay.policy.validate import Entry
+from relay.smtp.timeouts import Timeouts as OutboundTimeouts
+
+Defaults = OutboundTimeouts()
 
 Count = Annotated[Whole, Field(ge=1)]
 Wait = Annotated[Duration, Field(gt=0)]
@@ -75,6 +78,23 @@ class Queue(Entry):
     url: Text = ""
 
 
+class Timeouts(Entry):
+    """How long each phase of an outbound session may take (RFC 5321 §4.5.3.2); the defaults are those of
+    relay.smtp.timeouts."""
+
+    connect: Wait = Defaults.connect_s
+    banner: Wait = Defaults.banner_s
+    ehlo: Wait = Defaults.ehlo_s
+    tls: Wait = Defaults.tls_s
+    mail: Wait = Defaults.mail_s
+    rcpt: Wait = Defaults.rcpt_s
+    data: Wait = Defaults.data_s
+    body: Wait = Defaults.body_s
+    dot: Wait = Defaults.dot_s
+    idle: Wait = Defaults.idle_s
+    quit: Wait = Defaults.quit_s
+
+
 class Delivery(Entry):
     """How mail leaves: to the recipients' MX, through one host, or not at all (sandbox)."""
 
@@ -82,7 +102,10 @@ class Delivery(Entry):
     host: Host | None = None
     tls: Tls = "opportunistic"
     credential: Secret | None = None
+    ca: FilePath | None = None
     connections: Count = 200
+    host_connections: Count = 20
+    timeouts: Timeouts = Timeouts()
     allow_targets: list[Network] = Field(default_factory=list)
     port: Annotated[Whole, Field(ge=1, le=65535)] = 25
 
@@ -142,6 +165,7 @@ class Config(Entry):
             return values
         values = dict(values)
         if isinstance(hostname := values.get("hostname"), str) and "postmaster" not in values:
+            hostname = hostname.lower()
             parent = hostname.partition(".")[2]
             values["postmaster"] = f"postmaster@{parent if '.' in parent else hostname}"
         if values.get("credentials") and isinstance(listeners := values.get("listeners"), dict):

@@ -19,7 +19,7 @@ from enum import Enum
 FULL_BYTES = 100_000  # the largest original returned whole; RET=FULL is a wish (RFC 3461 §4.3)
 HEADER_BYTES = 65_536  # of the original's header returned
 LINE_CHARS = 76
-FIELD_CHARS = 900  # of one field's only line
+FIELD_BYTES = 900  # of one field's only line; RFC 5322 §2.1.1 ends at 998
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -146,7 +146,7 @@ def _for_people(report: Report) -> bytes:
     paragraphs = [f"This is the mail relay at {_clean(report.reporting_mta)}.", _OPENINGS[report.action]]
     lines = [*_wrapped(paragraphs[0]), "", *_wrapped(paragraphs[1]), ""]
     for one in report.recipients:
-        lines += [f"<{_clean(one.final)}>", *_said(one, report)]
+        lines += [_cut(f"<{_clean(one.final)}>"), *_said(one, report)]
     lines += ["The rest of this report is for mail programs and administrators."]
     charset = "utf-8" if report.utf8 else "us-ascii"
     encoding = "8bit" if report.utf8 else "7bit"
@@ -161,7 +161,7 @@ def _said(one: Reported, report: Report) -> list[str]:
         host = f"The server {_clean(one.remote_mta)} said" if one.remote_mta else "The server said"
         words.append(f"{host}: {_clean(one.diagnostic)}")
     elif one.text:
-        words.append(f"Reason: {_clean(one.text)}.")
+        words.append(f"Reason: {_clean(one.text).rstrip('.')}.")
     if report.action is Action.FAILED:
         detail = one.status[2:]
         words.append(_ADVICE.get(detail) or _ADVICE.get(detail.partition(".")[0], _OTHER_ADVICE))
@@ -221,7 +221,7 @@ def _folded(line: str) -> list[str]:
     """RFC 5322 §2.2.3. Only the server's words are folded: folding could put a space into an address or
     an ENVID, which must come back exact; those are short enough, or cut (RFC 5322 §2.1.1)."""
     if not line.startswith("Diagnostic-Code:"):
-        return [line[:FIELD_CHARS]]
+        return [_cut(line)]
     return textwrap.wrap(line, LINE_CHARS, subsequent_indent=" ", break_on_hyphens=False)
 
 
@@ -256,6 +256,10 @@ def _clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
+
+
+def _cut(line: str) -> str:
+    return line.encode()[:FIELD_BYTES].decode("utf-8", "ignore")
 
 
 def _ascii(text: str, report: Report) -> str:

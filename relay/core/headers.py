@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from binascii import Error as Base64Error
 from binascii import a2b_base64, a2b_qp
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
@@ -18,7 +17,7 @@ BLOCK = re.compile(rb"(?:" + _FIELD.replace(rb"([!-9;-~]++)", rb"[!-9;-~]++") + 
 # The line that mbox files put before a message and old programs send with it.
 MBOX_LINE = re.compile(rb">*From [^\r\n]*\r\n(?=[!-9;-~]+[ \t]*:)")
 # RFC 2047 §2, with the spaces that careless programs leave inside; a "?" ends each part, so this is linear.
-WORD = re.compile(r"=\?([^?\s]{1,60})\?([QqBb])\?([^?]{0,900})\?=")
+WORD = re.compile(r"=\?([!->@-~]{1,60})\?([QqBb])\?([^?]{0,900})\?=")
 MAX_WORDS_CHARS = 8000  # more encoded text than any subject needs; decoding is not free
 
 
@@ -154,7 +153,7 @@ def _word_bytes(match: re.Match[str]) -> bytes | None:
         "".encode(match[1].partition("*")[0])  # RFC 2231 §5: a language may follow the charset
         text = match[3].encode("ascii")
         return a2b_qp(text, header=True) if match[2] in "Qq" else a2b_base64(text + b"=" * (-len(text) % 4))
-    except (LookupError, UnicodeError, Base64Error):
+    except (LookupError, ValueError):  # bad base64 and bad text are ValueErrors too
         return None
 
 

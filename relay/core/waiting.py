@@ -11,13 +11,13 @@ START: Mark = (float("-inf"), "", 0)
 
 
 class Waiting(NamedTuple):
-    """`index` counts the message's recipients from 0, `due_at` and `received_at` are Unix seconds (UTC),
+    """`nth` counts the message's recipients from 0, `due_at` and `received_at` are Unix seconds (UTC),
     `attempts` those already made, `notified` whether the sender was told of the delay. `domain` is the
     lower-case A-label domain of `address`."""
 
     due_at: float
     message: str
-    index: int
+    nth: int
     address: str
     domain: str
     stream: str
@@ -28,9 +28,9 @@ class Waiting(NamedTuple):
     @property
     def mark(self) -> Mark:
         """Where it stands in its stream's order."""
-        return (self.due_at, self.message, self.index)
+        return (self.due_at, self.message, self.nth)
 
     @property
     def key(self) -> tuple[str, int]:
         """Which recipient it is."""
-        return (self.message, self.index)
+        return (self.message, self.nth)

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 from relay.core.content import Content, MemoryBody
 from relay.core.outcome import Outcome
 from relay.deliver.job import Job
+from relay.deliver.tasks import Tasks
 from relay.smtp.client import Conversation
 from relay.smtp.happenings import Closed, Happening, Ready, Result, SendBody, WantTls
 from relay.smtp.wire import stuff
@@ -72,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._offered: Job | None = None
         self._room = asyncio.Event()
         self._room.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._over = False
 
     # What the loop calls
@@ -210,7 +211,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             self._happen(self.conversation.lost())
             return
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         self.tls_version = transport.get_extra_info("ssl_object").version() or "TLS"
         self._happen(self.conversation.tls_done())
 
@@ -261,9 +262,7 @@ class Connection(asyncio.Protocol):
             self._timer = None
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = self.loop.create_task(work, name=f"connection to {self.peer.mx}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(work, f"connection to {self.peer.mx}")
 
 
 def _reason(error: Exception) -> str:

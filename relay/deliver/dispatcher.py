@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from relay.core.events import Event
 from relay.core.lanes import LaneRules, Lanes, Outlet
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Phase, Trouble, Verdict, judge
@@ -21,27 +22,19 @@ from relay.core.waiting import Waiting
 from relay.deliver.connection import Connection, Peer
 from relay.deliver.contact import Contact
 from relay.deliver.job import Job, make_job
+from relay.deliver.loading import Loader
 from relay.deliver.outlets import Gates, Links, OutletKey, Terms
-from relay.deliver.recent import Recent
 from relay.deliver.resolve import Route
 from relay.deliver.routing import Routing
-from relay.deliver.settle import Attempt, Settler
+from relay.deliver.settle import Attempt
 from relay.deliver.sources import in_turn
+from relay.deliver.tasks import Reminders, Tasks
 from relay.policy.model import Policy, Source
-from relay.queue.store import StoreBusy, Stored
 from relay.smtp.happenings import Result
 
 log = logging.getLogger("relay.deliver")
 
-EXPIRY_GRACE_S = 60.0  # a message at its expiry still gets its last attempt
-SWEEP_S = 30.0
 PAUSED = "not tried: {reason}; this destination is left alone until it may be tried again"
-
-
-class Loading(Protocol):
-    """What is needed of the store."""
-
-    async def load(self, message: str) -> Stored | None: ...
 
 
 class Dispatcher:
@@ -49,11 +42,11 @@ class Dispatcher:
     `make_contact` knows how to connect (service wires it)."""
 
     def __init__(
-        self, store: Loading, routing: Routing, settler: Settler, recent: Recent, *,
+        self, routing: Routing, loader: Loader, *,
         policy: Callable[[], Policy], make_contact: Callable[[Source, Route, Terms, Dispatcher], Contact],
         left: Callable[[str, int], None], clock: Callable[[], float], connections: int,
     ) -> None:  # fmt: skip
-        self.store, self.routing, self.settler, self.recent = store, routing, settler, recent
+        self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.make_contact, self.left, self.clock = policy, make_contact, left, clock
         self.connections = connections
         self.lanes = Lanes({})
@@ -63,8 +56,9 @@ class Dispatcher:
         self.draining = False
         self.jobs: set[Job] = set()
         self._gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._later: dict[OutletKey, asyncio.TimerHandle] = {}
+        self.tasks = Tasks()
+        self._closed = asyncio.Event()
+        self.reminders = Reminders(self._serve_again)
         self.take_policy()
 
     def take_policy(self) -> None:
@@ -78,7 +72,7 @@ class Dispatcher:
 
     def place(self, waiting: Waiting) -> None:
         """One recipient is due: into its lane, or deferred or failed if there is no way."""
-        self.routing.find(waiting, self._routed, self._unroutable)
+        self.routing.find(waiting, self._routed, self.unroutable)
 
     def _routed(self, waiting: Waiting, route: Route) -> None:
         stream = self.policy().streams.get(waiting.stream)
@@ -88,15 +82,16 @@ class Dispatcher:
         if links is None:
             links = self.links[(pool, route.site)] = Links(route)
         links.route = route
-        self._serve(outlet, links)
+        self.serve(outlet, links)
 
-    def _unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
+    def unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
+        """Settles recipients of one stream for which there is no way, or no time left."""
         self.left(places[0].stream, len(places))
-        self._spawn(self._settle_unloaded(places, outcome, ""), "settle unroutable mail")
+        self.tasks.spawn(self.loader.settle_unloaded(places, outcome, ""), "settle unroutable mail")
 
     # Connections
 
-    def _serve(self, outlet: Outlet, links: Links) -> None:
+    def serve(self, outlet: Outlet, links: Links) -> None:
         """Finds hands for what is ready in an outlet."""
         if self.draining:
             return
@@ -125,7 +120,7 @@ class Dispatcher:
                 self._pause(outlet, gate, terms)
                 return False
             again = min(again, until)
-        self._serve_later((outlet.pool, outlet.site), again)
+        self.reminders.set((outlet.pool, outlet.site), again - now)
         return False
 
     def _connect(self, outlet: Outlet, links: Links, source: Source, gate: Gate, terms: Terms) -> None:
@@ -135,7 +130,7 @@ class Dispatcher:
         links.opening += 1
         key = (outlet.pool, outlet.site)
         contact = self.make_contact(source, links.route, terms, self)
-        self._spawn(self._make(contact, key, links, gate, terms), f"connect to {outlet.site}")
+        self.tasks.spawn(self._make(contact, key, links, gate, terms), f"connect to {outlet.site}")
 
     async def _make(self, contact: Contact, key: OutletKey, links: Links, gate: Gate, terms: Terms) -> None:
         found: Connection | Outcome = judge(Trouble.OURS, Phase.CONNECT)
@@ -172,23 +167,7 @@ class Dispatcher:
         places = self.lanes.drain(outlet)
         for waiting in places:
             self.left(waiting.stream, 1)
-        self._spawn(self._settle_unloaded(places, outcome, terms.provider), "defer mail of a site")
-
-    async def _settle_unloaded(self, places: Sequence[Waiting], outcome: Outcome, provider: str) -> None:
-        """Settles places whose messages were not loaded, message by message."""
-        now = self.clock()
-        attempt = Attempt(now, now, provider=provider)
-        by_message: dict[str, list[Waiting]] = {}
-        for waiting in places:
-            by_message.setdefault(waiting.message, []).append(waiting)
-        for message, waiting_here in by_message.items():
-            stored = self.recent.get(message) or await self._load(message)
-            still = [waiting for waiting in waiting_here if stored and waiting.index in stored.recipients]
-            if stored and still:
-                self.settler.settle(stored, still, [outcome] * len(still), attempt)
-            gone = [waiting for waiting in waiting_here if waiting not in still]
-            self.settler.done(gone, [])
-            self.recent.forget(message)
+        self.tasks.spawn(self.loader.settle_unloaded(places, outcome, terms.provider), "defer mail of a site")
 
     # Feed: what connections ask and tell
 
@@ -205,7 +184,7 @@ class Dispatcher:
         if outlet is None or not outlet.ready:
             return None
         if (ready_at := gate.messages.ready_at(now)) > now:
-            self._serve_later(key, ready_at)
+            self.reminders.set(key, ready_at - now)
             return None
         taken = self.lanes.take(outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most))
         return self._start(connection, gate, taken, now) if taken else None
@@ -220,11 +199,11 @@ class Dispatcher:
             self.jobs.add(job)
             return job
         connection.loading = True
-        self._spawn(self._load_for(connection, taken), "load a message")
+        self.tasks.spawn(self._load_for(connection, taken), "load a message")
         return None
 
     async def _load_for(self, connection: Connection, taken: list[Waiting]) -> None:
-        stored = await self._load(taken[0].message)
+        stored = await self.loader.load(taken[0].message)
         job = make_job(stored, taken, self.clock()) if stored else None
         gone = [waiting for waiting in taken if job is None or waiting not in job.waiting]
         self.settler.done(gone, [])
@@ -233,14 +212,6 @@ class Dispatcher:
         if not connection.offer(job) and job is not None:
             self.jobs.discard(job)
             self._back(job.waiting)
-
-    async def _load(self, message: str) -> Stored | None:
-        while True:
-            try:
-                return await self.store.load(message)
-            except StoreBusy as error:
-                log.warning("message %s could not be read, again in 1 s: %s", message, error)
-                await asyncio.sleep(1)
 
     def finished(self, connection: Connection, job: Job, result: Result) -> None:
         """Outcomes go to the settler; recipients that were not touched go back into their lane."""
@@ -264,11 +235,12 @@ class Dispatcher:
         self._free_slot(connection, gate)
         gate.open -= 1
         self.open -= 1
+        self._closed.set()
         links = self.links[key]
         links.all.discard(connection)
         outlet = self.lanes.outlets.get(key)
         if outlet is not None and outlet.ready:
-            self._serve(outlet, links)
+            self.serve(outlet, links)
 
     def _free_slot(self, connection: Connection, gate: Gate) -> None:
         if connection.stream:
@@ -282,45 +254,11 @@ class Dispatcher:
 
     # Housekeeping
 
-    def _serve_later(self, key: OutletKey, when: float) -> None:
-        """Looks at an outlet again when a rate allows it; one timer an outlet."""
-        if when == float("inf") or key in self._later:
-            return
-        loop = asyncio.get_running_loop()
-        self._later[key] = loop.call_later(max(0.001, when - self.clock()), self._serve_again, key)
-
     def _serve_again(self, key: OutletKey) -> None:
-        self._later.pop(key, None)
+        """A rate may allow more by now."""
         outlet, links = self.lanes.outlets.get(key), self.links.get(key)
         if outlet is not None and links is not None and outlet.ready:
-            self._serve(outlet, links)
-
-    async def sweep_for_ever(self) -> None:
-        """Ends what expired without ever getting a slot, and forgets what is empty."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            self.sweep()
-
-    def sweep(self) -> None:
-        """One round of it; also serves every outlet, so that none depends on a wake-up that was missed."""
-        now = self.clock()
-        streams = self.policy().streams
-
-        def expired(waiting: Waiting) -> bool:
-            stream = streams.get(waiting.stream)
-            return stream is not None and stream.retry.expired(
-                now=now - EXPIRY_GRACE_S, received_at=waiting.received_at
-            )
-
-        for waiting in self.lanes.sweep(expired):
-            self._unroutable([waiting], judge(Trouble.EXPIRED, Phase.CONNECT))
-        for key, links in list(self.links.items()):
-            outlet = self.lanes.outlets.get(key)
-            if outlet is not None:
-                self._serve(outlet, links)
-            elif not links.all and not links.opening:
-                del self.links[key]
-        self.gates.sweep(now)
+            self.serve(outlet, links)
 
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""
@@ -335,22 +273,21 @@ class Dispatcher:
         end = self.clock() + within_s
         for connection in list(self._gate_of):
             connection.quit()
-        while (self._gate_of or self.settler.tasks) and self.clock() < end:
-            await asyncio.sleep(0.05)
+        while (self._gate_of or self.settler.tasks) and (left_s := end - self.clock()) > 0:
+            self._closed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), min(left_s, 1.0))
         left = len(self.jobs)
         for connection in list(self._gate_of):
             connection.abort()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.settler.wait()
+        await self.tasks.cancel()
+        await self.settler.tasks.finish()
         return left
 
-    def _spawn(self, work: asyncio._CoroutineLike[None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def tried(self, peer: Peer, outcome: Outcome) -> None:
-        """One host of a cycle failed; the next is tried."""
-        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, outcome.text or outcome.reply)
+        """One host of a cycle failed; the next is tried. No message was touched by it."""
+        text = outcome.text or str(outcome.reply)
+        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
+        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
+                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
+        self.settler.bus.publish(Event("attempted", self.clock(), detail=detail))

@@ -27,7 +27,7 @@ class Job:
 
 def make_job(stored: Stored, taken: list[Waiting], now: float) -> Job | None:
     """The job for those of `taken` that still wait; None when none does."""
-    waiting = [place for place in taken if place.index in stored.recipients]
+    waiting = [place for place in taken if place.nth in stored.recipients]
     if not waiting:
         return None
     message, envelope = stored.message, stored.message.envelope
@@ -35,7 +35,7 @@ def make_job(stored: Stored, taken: list[Waiting], now: float) -> Job | None:
     job.delivery = Delivery(
         token=job,
         sender=message.return_path,
-        recipients=tuple(stored.recipients[place.index] for place in waiting),
+        recipients=tuple(stored.recipients[place.nth] for place in waiting),
         size=message.content.size,
         eight_bit=message.content.eight_bit,
         utf8=envelope.utf8,

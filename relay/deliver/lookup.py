@@ -164,7 +164,10 @@ def _soa(response: dns.message.QueryMessage) -> bool:
 def _words(trouble: Exception) -> str:
     """One line for people: what each server did."""
     errors = getattr(trouble, "kwargs", {}).get("errors") or ()
-    seen = {f"{server.removeprefix('Do53:')} {_symptom(error, response)}": None for server, _, _, error, response in errors}
+    seen = {
+        f"{server.removeprefix('Do53:')} {_symptom(error, response)}": None
+        for server, _, _, error, response in errors
+    }
     if not seen and isinstance(trouble, dns.exception.Timeout):
         return "no DNS server answered in time"
     return "; ".join(seen) or str(trouble) or type(trouble).__name__

@@ -8,6 +8,7 @@ from relay.core.message import Prepared
 from relay.queue.spool import FileBody
 from relay.queue.store import Stored
 
+RECENT_BYTES = 32 << 20  # a burst of some thousand messages, or 25 seconds of a thousand a second
 OVERHEAD_BYTES = 2000  # what a Prepared with its envelope weighs beside its bytes
 
 

@@ -20,7 +20,7 @@ from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
 from relay.deliver.connection import Peer
-from relay.queue.store import Stored, StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import StoreBroken, StoreBusy, Stored, StoreFull
 
 log = logging.getLogger("relay.deliver")
 
@@ -59,7 +59,7 @@ class Reporter:
     ) -> Told | None:
         """What the sender is to be told of one recipient, or None: nobody to tell, or not wanted."""
         condition, action = WANTED[event]
-        notify = stored.recipients[place.index].notify
+        notify = stored.recipients[place.nth].notify
         wanted = condition in notify if notify else condition in BY_DEFAULT
         if not stored.message.envelope.sender or not wanted:
             return None
@@ -74,7 +74,7 @@ class Reporter:
         return Reported(
             final=place.address,
             status=expired_status(outcome.status) if event == "expired" else outcome.status,
-            orcpt=stored.recipients[place.index].orcpt,
+            orcpt=stored.recipients[place.nth].orcpt,
             diagnostic=str(outcome.reply) if outcome.reply else "",
             text=text,
             remote_mta=peer.mx if peer else "",

@@ -4,7 +4,8 @@
 2. A single MX to the root is a null MX: the domain takes no mail (RFC 7505 §3).
 3. No MX: the domain itself is its only host (implicit MX).
 4. Of at most 20 best hosts, find the addresses; drop ourselves and all that is not better than us.
-5. What DNS could not tell is deferred; what it denies with authority fails.
+5. What DNS could not tell is deferred; what it denies with authority fails; what only leads to private
+   addresses waits until an operator lists them.
 
 Routes are kept for their TTL, 1 min to 1 h. Hosts of equal preference come in random order at each call.
 """
@@ -20,8 +21,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from itertools import chain, groupby, zip_longest
 
-from relay.core.outcome import Outcome, Phase, Scope, Verdict
-from relay.core.reply import reply
+from relay.core.outcome import Outcome, Phase, Trouble, judge
 from relay.core.site import site_name
 from relay.deliver.cache import SharedCache
 from relay.deliver.lookup import Absent, Answer, Found, Lookup, Unknown
@@ -107,9 +107,9 @@ class Resolver:
             addresses = tuple(address for _, address in found.records)
             return Route(f"{host}:{port}", (Host(host, 0, addresses),), port, guarded=False)
         if isinstance(found, Unknown):
-            return _deferred(f"the smarthost {host} could not be looked up: {found.text}")
+            return _no(Trouble.DNS_TEMPORARY, f"the smarthost {host} could not be looked up: {found.text}")[0]
         # The operator's own host is a matter of configuration: mail waits until it is right again.
-        return _deferred(f"the smarthost {host} has no address")
+        return _no(Trouble.DNS_TEMPORARY, f"the smarthost {host} has no address")[0]
 
     def forget(self) -> None:
         """Drops everything kept; the next call asks again."""
@@ -123,17 +123,17 @@ class Resolver:
 
     async def _find(self, domain: str) -> tuple[Route | Outcome, float]:
         if domain.startswith("["):
-            return self._literal_route(domain), MAX_KEEP_S
+            return self._literal_route(domain)
         answer = await self._lookup(domain, "MX")
         match answer:
             case Unknown(text):
-                return _deferred(f"the MX of {domain} could not be looked up: {text}"), KEEP_UNKNOWN_S
+                return _no(Trouble.DNS_TEMPORARY, f"the MX of {domain} could not be looked up: {text}")
             case Absent(whole=True):
-                return _failed("5.1.2", f"the domain {domain} does not exist"), KEEP_FAILED_S
+                return _no(Trouble.NO_DOMAIN, f"the domain {domain} does not exist")
             case Absent():
                 return await self._route(domain, ((0, domain),), MAX_KEEP_S)
             case Found(((_, ""),), _):  # RFC 7505 §3, §4.2
-                return _failed("5.1.10", f"{domain} accepts no mail (null MX)", code=556), KEEP_FAILED_S
+                return _no(Trouble.NULL_MX, f"556 {domain} accepts no mail: it has a null MX")
         return await self._route(domain, answer.records, answer.ttl_s)
 
     async def _route(
@@ -141,7 +141,7 @@ class Resolver:
     ) -> tuple[Route | Outcome, float]:
         usable = [(rank, name) for rank, name in exchangers if name and not NUMERIC.fullmatch(name)]
         if not usable:
-            return _failed("5.4.4", f"no MX of {domain} names a host"), KEEP_FAILED_S
+            return _no(Trouble.NO_ADDRESS, f"no MX of {domain} names a host")
         best = self._best(usable)
         answers = await asyncio.gather(*(self._addresses.get(name) for _, name in best))
         asked = [(rank, name, answer) for (rank, name), answer in zip(best, answers, strict=True)]
@@ -152,7 +152,7 @@ class Resolver:
             return _no_host(domain, relevant, looped=not best or bool(ours))
         hosts = self._allowed(left)
         if not hosts:
-            return _failed("5.4.4", self._refusals(domain, left)), KEEP_FAILED_S
+            return _no(Trouble.TARGET_FORBIDDEN, self._refusals(domain, left))
         ttl_s = min(ttl_s, *(self._addresses.left_s(name) for _, name, _ in left))
         site = site_name(name for _, name in usable)
         return Route(site, hosts, self.settings.port), min(max(ttl_s, MIN_KEEP_S), MAX_KEEP_S)
@@ -179,15 +179,15 @@ class Resolver:
         name, address = next((name, one) for _, name, answer in found for one in _texts(answer))
         return f"no host of {domain} may be connected to: {name}: {self.guard.refusal(address)}"
 
-    def _literal_route(self, domain: str) -> Route | Outcome:
+    def _literal_route(self, domain: str) -> tuple[Route | Outcome, float]:
         address = _literal(domain[1:-1].removeprefix("ipv6:"))  # RFC 5321 §4.1.3
         if address is None:
-            return _failed("5.1.2", f"{domain} is not an address literal")
+            return _no(Trouble.NO_DOMAIN, f"{domain} is not an address literal")
         if address in self._us:
-            return _failed("5.4.6", f"{domain} is this relay itself")
+            return _no(Trouble.LOOP, f"{domain} is this relay itself")
         if refusal := self.guard.refusal(address):
-            return _failed("5.4.4", refusal)
-        return Route(domain, (Host(domain, 0, (address,)),), self.settings.port)
+            return _no(Trouble.TARGET_FORBIDDEN, refusal)
+        return Route(domain, (Host(domain, 0, (address,)),), self.settings.port), MAX_KEEP_S
 
     async def _ask_addresses(self, name: str) -> tuple[Answer, float]:
         """A and AAAA together, taking turns, IPv4 first: see docs/decisions on address order."""
@@ -230,19 +230,16 @@ def _no_host(domain: str, found: list[tuple[int, str, Answer]], *, looped: bool)
     """Why no exchanger is left: one nobody could tell about keeps the mail waiting."""
     for _, name, answer in found:
         if isinstance(answer, Unknown):
-            return _deferred(f"{name}, MX of {domain}, could not be looked up: {answer.text}"), KEEP_UNKNOWN_S
+            text = f"{name}, MX of {domain}, could not be looked up: {answer.text}"
+            return _no(Trouble.DNS_TEMPORARY, text)
     if looped:
-        return _failed("5.4.6", f"the best MX of {domain} is this relay itself"), KEEP_FAILED_S
+        return _no(Trouble.LOOP, f"the best MX of {domain} is this relay itself")
     if [name for _, name, _ in found] == [domain]:
-        return _failed("5.1.2", f"the domain {domain} has neither MX nor address"), KEEP_FAILED_S
-    return _failed("5.4.4", f"no MX of {domain} has an address"), KEEP_FAILED_S
+        return _no(Trouble.NO_DOMAIN, f"the domain {domain} has neither MX nor address")
+    return _no(Trouble.NO_ADDRESS, f"no MX of {domain} has an address")
 
 
-def _deferred(text: str) -> Outcome:
-    verdict = (Verdict.DEFERRED, Scope.DESTINATION, Phase.RESOLVE)
-    return Outcome(*verdict, kind="DNSFailure", reply=reply(451, "4.4.3", text), text=text)
-
-
-def _failed(enhanced: str, text: str, code: int = 550) -> Outcome:
-    verdict = (Verdict.FAILED, Scope.DESTINATION, Phase.RESOLVE)
-    return Outcome(*verdict, kind="BadDomain", reply=reply(code, enhanced, text), text=text)
+def _no(trouble: Trouble, text: str) -> tuple[Outcome, float]:
+    """No route, and the seconds for which that is kept."""
+    keep_s = KEEP_UNKNOWN_S if trouble is Trouble.DNS_TEMPORARY else KEEP_FAILED_S
+    return judge(trouble, Phase.RESOLVE, text), keep_s

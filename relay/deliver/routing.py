@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from relay.core.outcome import Outcome, Phase, Trouble, judge
 from relay.core.waiting import Waiting
 from relay.deliver.outlets import Terms, terms_for
 from relay.deliver.resolve import Route
+from relay.deliver.tasks import Tasks
 from relay.policy.model import Policy
 
 KEEP_S = 60.0
@@ -28,7 +28,7 @@ class Resolving(Protocol):
 class FixedRoute:
     """A resolver for whom every domain leads to the same host: a smarthost, or the sandbox."""
 
-    def __init__(self, find: Callable[[], asyncio._CoroutineLike[Route | Outcome]]) -> None:
+    def __init__(self, find: Callable[[], Awaitable[Route | Outcome]]) -> None:
         self._find = find
 
     async def resolve(self, domain: str) -> Route | Outcome:
@@ -48,7 +48,7 @@ class Routing:
         self._asking: dict[str, list[Waiting]] = {}
         self._terms: dict[str, Terms] = {}
         self._terms_policy: Policy | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def find(self, waiting: Waiting, routed: Routed, unroutable: Unroutable) -> None:
         """Calls `routed` at once for a domain that is known, and later for one that must be looked up."""
@@ -60,9 +60,7 @@ class Routing:
             self._asking[domain].append(waiting)
         else:
             self._asking[domain] = [waiting]
-            task = asyncio.create_task(self._ask(domain, routed, unroutable), name=f"route to {domain}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.spawn(self._ask(domain, routed, unroutable), f"route to {domain}")
 
     async def _ask(self, domain: str, routed: Routed, unroutable: Unroutable) -> None:
         found: Route | Outcome = judge(Trouble.OURS, Phase.RESOLVE)

@@ -15,7 +15,7 @@ class DeliverySettings:
     """`hostname` is our EHLO name where a source has none. `fixed` is (host, port) of a smarthost or the
     sandbox, None for MX delivery. `connections` bounds all outbound connections, `fixed_connections` those
     to a fixed host. `backlog` bounds the recipients of one
-    stream in memory, `recent_bytes` the messages kept from acceptance to their first attempt."""
+    stream in memory."""
 
     hostname: str
     fixed: tuple[str, int] | None = None
@@ -25,7 +25,6 @@ class DeliverySettings:
     connections: int = 200
     timeouts: Timeouts = field(default_factory=Timeouts)
     backlog: int = 20_000
-    recent_bytes: int = 32 << 20
 
 
 def opportunistic_context() -> ssl.SSLContext:

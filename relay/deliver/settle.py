@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.core.events import Event
-from relay.core.outcome import Outcome, Verdict
+from relay.core.outcome import Outcome, Trouble, Verdict
 from relay.core.retry import Retry
 from relay.core.waiting import Waiting
 from relay.deliver.connection import Peer
 from relay.deliver.reports import Reporter, Told
+from relay.deliver.tasks import Tasks
 from relay.observe.bus import Bus
 from relay.policy.model import Policy, Stream
 from relay.queue.store import End, Settlement, Stored
 
+LAST_CHARS = 500  # of the last answer kept in the queue for operators
 LAST_RESORT = Retry((300.0, 900.0), 3600.0, 5 * 86400.0)  # for a stream the policy no longer has
 
 
@@ -60,12 +62,26 @@ class Attempt:
 
 @dataclass(slots=True)
 class Ledger:
-    """What one attempt at one message leads to."""
+    """One attempt at one message, and what it leads to. `stream` None: the policy no longer has it.
+    `passed_on`: the next server has taken over the duty to report successes."""
 
+    stored: Stored
+    attempt: Attempt
+    stream: Stream | None
+    passed_on: bool
     settlements: list[Settlement] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     again: list[Waiting] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
+
+    def tell(self, name: str, place: Waiting, outcome: Outcome, **more: object) -> None:
+        """Notes the event of one recipient."""
+        message, attempt = self.stored.message, self.attempt
+        self.events.append(Event(
+            name, attempt.ended_at, message=message.id, recipient=place.address, stream=message.stream,
+            route=message.route, sender=message.envelope.sender, tags=message.tags,
+            detail=attempt.facts(place, outcome, place.attempts + 1) | more,
+        ))  # fmt: skip
 
 
 class Settler:
@@ -79,68 +95,69 @@ class Settler:
     ) -> None:  # fmt: skip
         self.store, self.bus, self.reporter = store, bus, reporter
         self.policy, self.clock, self.chance, self.done = policy, clock, chance, done
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks = Tasks()
 
     def settle(
         self, stored: Stored, places: Sequence[Waiting], outcomes: Sequence[Outcome], attempt: Attempt,
         *, dsn_passed_on: bool = False,
     ) -> None:  # fmt: skip
         """Records one outcome for each place."""
-        ledger = Ledger()
         stream = self.policy().streams.get(stored.message.stream)
+        ledger = Ledger(stored, attempt, stream, dsn_passed_on)
         for place, outcome in zip(places, outcomes, strict=True):
-            self._judge(ledger, stored, place, outcome, attempt, stream, dsn_passed_on)
+            self._judge(ledger, place, outcome)
         if ledger.told:
-            task = asyncio.create_task(self._report_first(ledger, stored, places), name="delivery report")
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self.tasks.spawn(self._report_first(ledger, places), "delivery report")
         else:
             self._record(ledger, places)
 
-    def _judge(
-        self, ledger: Ledger, stored: Stored, place: Waiting, outcome: Outcome, attempt: Attempt,
-        stream: Stream | None, dsn_passed_on: bool,
-    ) -> None:  # fmt: skip
-        count = place.attempts + 1
-        facts = attempt.facts(place, outcome, count)
-        if outcome.verdict is Verdict.DEFERRED:
-            retry = stream.retry if stream else LAST_RESORT
-            if not retry.expired(now=attempt.ended_at, received_at=place.received_at):
-                self._defer(ledger, stored, place, outcome, facts, retry, stream)
-                return
-            end, name = End.EXPIRED, "expired"
+    def _judge(self, ledger: Ledger, place: Waiting, outcome: Outcome) -> None:
+        """Whether this recipient has come to an end, and which."""
+        ended_at = ledger.attempt.ended_at
+        retry = ledger.stream.retry if ledger.stream else LAST_RESORT
+        if outcome.verdict is Verdict.DELIVERED:
+            self._end(ledger, place, outcome, End.DELIVERED)
+        elif outcome.trouble is Trouble.EXPIRED:
+            self._end(ledger, place, outcome, End.EXPIRED)
         elif outcome.verdict is Verdict.FAILED:
-            end, name = End.BOUNCED, "bounced"
+            self._end(ledger, place, outcome, End.BOUNCED)
+        elif retry.expired(now=ended_at, received_at=place.received_at):
+            self._end(ledger, place, outcome, End.EXPIRED)
         else:
-            end, name = End.DELIVERED, "delivered"
-        ledger.settlements.append(Settlement(place.message, place.index, count, end))
-        ledger.events.append(event(name, attempt.ended_at, stored, place, facts))
-        passed_on = dsn_passed_on and end is End.DELIVERED
-        if not passed_on and (told := self.reporter.due(stored, place, name, outcome, attempt.peer)):
+            self._defer(ledger, place, outcome, retry)
+
+    def _end(self, ledger: Ledger, place: Waiting, outcome: Outcome, end: End) -> None:
+        count = place.attempts + 1
+        ledger.settlements.append(Settlement(place.message, place.nth, count, end))
+        ledger.tell(end.value, place, outcome)
+        if end is End.DELIVERED and ledger.passed_on:
+            return
+        if told := self.reporter.due(ledger.stored, place, end.value, outcome, ledger.attempt.peer):
             ledger.told.append(told)
 
-    def _defer(
-        self, ledger: Ledger, stored: Stored, place: Waiting, outcome: Outcome, facts: dict[str, object],
-        retry: Retry, stream: Stream | None,
-    ) -> None:  # fmt: skip
+    def _defer(self, ledger: Ledger, place: Waiting, outcome: Outcome, retry: Retry) -> None:
         now, count = self.clock(), place.attempts + 1
         due = retry.next_due(now=now, received_at=place.received_at, attempts=count, chance=self.chance())
-        notice_s = stream.delay_notice_s if stream else 0.0
-        told = None
-        if notice_s and not place.notified and now - place.received_at >= notice_s:
-            told = self.reporter.due(stored, place, "delayed", outcome, None)
-            if told is not None:
-                ledger.told.append(told)
-        last = str(outcome.reply or outcome.text)[:500]
+        told = self._delay_notice(ledger, place, outcome, now)
+        if told is not None:
+            ledger.told.append(told)
+        last = str(outcome.reply or outcome.text)[:LAST_CHARS]
         notified = place.notified or told is not None
         ledger.settlements.append(
-            Settlement(place.message, place.index, count, None, due, last, delay_notified=notified)
+            Settlement(place.message, place.nth, count, None, due, last, delay_notified=notified)
         )
         ledger.again.append(place._replace(due_at=due, attempts=count, notified=notified))
-        ledger.events.append(event("deferred", now, stored, place, facts | {"due_at": round(due, 3)}))
+        ledger.tell("deferred", place, outcome, due_at=round(due, 3))
 
-    async def _report_first(self, ledger: Ledger, stored: Stored, places: Sequence[Waiting]) -> None:
-        await self.reporter.send(stored, ledger.told)
+    def _delay_notice(self, ledger: Ledger, place: Waiting, outcome: Outcome, now: float) -> Told | None:
+        """The notice to a sender whose mail is late, once for each recipient."""
+        notice_s = ledger.stream.delay_notice_s if ledger.stream else 0.0
+        if not notice_s or place.notified or now - place.received_at < notice_s:
+            return None
+        return self.reporter.due(ledger.stored, place, "delayed", outcome, None)
+
+    async def _report_first(self, ledger: Ledger, places: Sequence[Waiting]) -> None:
+        await self.reporter.send(ledger.stored, ledger.told)
         self._record(ledger, places)
 
     def _record(self, ledger: Ledger, places: Sequence[Waiting]) -> None:
@@ -153,17 +170,3 @@ class Settler:
                     self.bus.publish(one)
 
         recorded.add_done_callback(tell)
-
-    async def wait(self) -> None:
-        """Until every report under way is stored."""
-        while self.tasks:
-            await asyncio.gather(*self.tasks, return_exceptions=True)
-
-
-def event(name: str, now: float, stored: Stored, place: Waiting, detail: dict[str, object]) -> Event:
-    """An event about one recipient of a stored message."""
-    message = stored.message
-    return Event(
-        name, now, message=message.id, recipient=place.address, stream=message.stream, route=message.route,
-        sender=message.envelope.sender, tags=message.tags, detail=detail,
-    )  # fmt: skip

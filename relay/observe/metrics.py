@@ -96,7 +96,7 @@ class Metrics:
         elif name == "refused":
             self._child(self.refused, str(detail.get("reason", "other"))).inc()
         elif name == "attempted":
-            self._child(self.attempts, event.stream, str(detail.get("provider", "")), "next_host").inc()
+            self._child(self.attempts, event.stream, str(detail.get("provider", "")), "host_failed").inc()
         elif name == "reloaded":
             self.reload_success.set(0 if detail.get("problems") else 1)
 
@@ -128,6 +128,30 @@ class Metrics:
         self.commit_seconds.observe(seconds)
         if messages:
             self.commit_batch.observe(messages)
+
+    def queue_is(
+        self, queued: Mapping[str, int], held: Mapping[str, int], oldest: Mapping[str, float], now: float, gap: int
+    ) -> None:
+        """What the store counted: recipients by stream and state, when the oldest was accepted (Unix s)."""
+        self.queue.clear()
+        for state, counts in (("queued", queued), ("held", held)):
+            for stream, count in counts.items():
+                self.queue.labels(stream, state).set(count)
+        self.oldest.clear()
+        for stream, since in oldest.items():
+            self.oldest.labels(stream).set(max(0.0, now - since))
+        self.gap.set(gap)
+
+    def waiting_is(self, waiting: Mapping[tuple[str, str], int]) -> None:
+        """How many due recipients of a stream wait for which limit."""
+        self.waiting.clear()
+        for (stream, reason), count in waiting.items():
+            self.waiting.labels(stream, reason).set(count)
+
+    def objective_met(self, stream: str) -> float | None:
+        """The share of recipients that met the stream's objective since the start; None before the first."""
+        total = self._child(self.total, stream)._value.get() if stream in self.objectives else 0
+        return self._child(self.good, stream)._value.get() / total if total else None
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -50,8 +50,9 @@ class Decision:
 def decide(policy: Policy, facts: Facts, *, explain: bool = False) -> Decision:
     """The decision for a message; with `explain`, the trail of rules that led there."""
     view = View(facts)
-    trail = tuple(_trail(policy, view)) if explain else ()
-    route = _route(policy, view)
+    position = _position(policy, view)
+    route = policy.routes[position]
+    trail = _trail(policy, view, position) if explain else ()
     if route.refusal:
         return Decision(None, route.name, refusal=route.refusal, where=route.where, trail=trail)
     stream, step = _stream(policy, facts, route)
@@ -67,10 +68,11 @@ def decide(policy: Policy, facts: Facts, *, explain: bool = False) -> Decision:
     )
 
 
-def _route(policy: Policy, view: View) -> Route:
-    for route in policy.routes:
+def _position(policy: Policy, view: View) -> int:
+    """The index of the first route that matches."""
+    for position, route in enumerate(policy.routes):
         if route.condition is None or route.condition.holds(view):
-            return route
+            return position
     raise ValueError("the policy's last route does not take everything")  # checked when it was compiled
 
 
@@ -96,13 +98,14 @@ def _tags(route: Route, facts: Facts) -> Mapping[str, str]:
     return tags
 
 
-def _trail(policy: Policy, view: View) -> list[Step]:
-    """A step for every rule up to the one that matched."""
-    steps = []
-    for route in policy.routes:
-        matched = route.condition is None or route.condition.holds(view)
-        reason = route.condition.reason(view) if route.condition else "takes everything"
-        steps.append(Step(route.name, route.where, matched, reason))
-        if matched:
-            break
-    return steps
+def _trail(policy: Policy, view: View, position: int) -> tuple[Step, ...]:
+    """A step for every rule up to the one at `position`, which matched."""
+    return tuple(
+        Step(
+            route.name,
+            route.where,
+            number == position,
+            route.condition.reason(view) if route.condition else "takes everything",
+        )
+        for number, route in enumerate(policy.routes[: position + 1])
+    )

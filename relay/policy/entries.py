@@ -11,12 +11,14 @@ from relay.policy.fields import (
     Counts,
     Filled,
     Globs,
+    HeaderKey,
     HeaderName,
     Hours,
     Networks,
     Refusal,
     ReturnPath,
     Sizes,
+    Target,
     TextList,
     Wait,
 )
@@ -63,7 +65,7 @@ class ObjectiveEntry(Entry):
     """What share of recipients is to have the mail within what time."""
 
     within: Wait
-    share: Percent = Field(alias="for", gt=0, lt=1)
+    share: Target = Field(alias="for")
 
 
 class StreamEntry(Entry):
@@ -108,7 +110,7 @@ class MatchEntry(Entry):
     credential: Globs | None = None
     sender: Globs | None = None
     recipient: Globs | None = None
-    header: dict[Text, Globs] | None = None
+    header: dict[HeaderKey, Globs] | None = None
     subject: Globs | None = None
     size: Sizes | None = None
     recipients: Counts | None = None
@@ -159,7 +161,7 @@ class GivenEntry(Entry):
     credential: Text = ""
     sender: Text = "sender@example.com"
     recipients: TextList = Field(default_factory=lambda: ["recipient@example.org"])
-    headers: dict[Text, Text] = Field(default_factory=dict)
+    headers: dict[HeaderKey, Text] = Field(default_factory=dict)
     subject: Text = ""
     size: Size = 4096
     hour: Annotated[Whole, Field(ge=0, le=23)] = 12

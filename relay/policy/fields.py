@@ -8,12 +8,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from relay.core.pattern import Pattern, compile_pattern
 from relay.policy.quantities import (
+    PERCENT_SCHEMA,
     Duration,
     Network,
     Text,
     Whole,
     as_list,
     parse_host,
+    parse_percent,
     parse_size,
     parse_text,
     parse_whole,
@@ -93,6 +95,14 @@ def refusal(value: Any) -> str:
     return text
 
 
+def target(value: Any) -> float:
+    """The share of an objective: between nothing and everything."""
+    share = parse_percent(value)
+    if not 0 < share < 1:
+        raise ValueError(f"{shown(value)} can never be promised; write more than 0% and less than 100%")
+    return share
+
+
 def return_path(value: Any) -> str:
     """A domain, or an address."""
     text = parse_text(value)
@@ -107,11 +117,17 @@ def return_path(value: Any) -> str:
 
 def header_name(value: Any) -> str:
     """The name of a header field that may be changed."""
+    text = header_key(value)
+    if text.lower() in TRACE:
+        raise ValueError(f"{text} may not be changed; it is the trace of the message's way (RFC 5321 §4.4)")
+    return text
+
+
+def header_key(value: Any) -> str:
+    """The name of a header field to look at."""
     text = parse_text(value)
     if not HEADER_NAME.fullmatch(text):
         raise ValueError(f"{shown(value)} is no header name; use letters, digits and hyphens")
-    if text.lower() in TRACE:
-        raise ValueError(f"{text} may not be changed; it is the trace of the message's way (RFC 5321 §4.4)")
     return text
 
 
@@ -151,11 +167,13 @@ Filled = Annotated[
     BeforeValidator(template),
     WithJsonSchema({"type": "string", "description": "text with {places}"}),
 ]
+HeaderKey = Annotated[str, BeforeValidator(header_key)]
 HeaderName = Annotated[str, BeforeValidator(header_name)]
 Refusal = Annotated[
     str, BeforeValidator(refusal), WithJsonSchema({"type": "string", "maxLength": MAX_REFUSAL})
 ]
 ReturnPath = Annotated[str, BeforeValidator(return_path), WithJsonSchema({"type": "string"})]
 TextList = Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1), _one_or_more("text")]
+Target = Annotated[float, BeforeValidator(target), PERCENT_SCHEMA]
 Count = Annotated[Whole, Field(ge=1)]
 Wait = Annotated[Duration, Field(gt=0)]

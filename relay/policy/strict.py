@@ -19,6 +19,7 @@ import yaml
 
 MAX_CHARACTERS = 1 << 20  # a policy is written by people; a megabyte is no longer one
 MAX_DEPTH = 32
+MAX_PROBLEMS = 100  # nobody corrects more in one go
 MAX_NUMBER = 18  # digits: no reader of these files needs more than 64 bits
 
 INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -108,14 +109,15 @@ def load(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     if len(text) > MAX_CHARACTERS:
         hint = f"at most {MAX_CHARACTERS} characters are read; split the file"
         return None, [Problem(file, 1, 1, f"the file is too large ({len(text)} characters)", hint)]
+    composer = _Composer(text.removeprefix("\ufeff"), file)
     try:
-        return _Composer(text.removeprefix("\ufeff"), file).document()
+        return composer.read()
     except yaml.reader.ReaderError as error:
         return None, [_unreadable(text, file, error.position)]
     except UnicodeEncodeError as error:
         return None, [_unreadable(text, file, error.start)]
     except yaml.MarkedYAMLError as error:
-        return None, [_syntax(file, error)]
+        return None, [*composer.problems, _syntax(file, error)]
 
 
 def _unreadable(text: str, file: str, position: int) -> Problem:
@@ -141,15 +143,27 @@ def _syntax(file: str, error: yaml.MarkedYAMLError) -> Problem:
     return Problem(file, line, column, f"not YAML: {words or 'unreadable'}", hint)
 
 
+class _Enough(Exception):
+    """Nothing more is worth reading. libyaml's time grows with the square of the depth: half a megabyte of
+    opening brackets took it nine minutes (measured with 0.2.5), so that deep nesting must end the walk."""
+
+
 class _Composer:
-    """Events to nodes. Only one walk; a problem does not end it."""
+    """Events to nodes, in one walk that no other problem ends."""
 
     def __init__(self, text: str, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
         self.events: Iterator[Any] = yaml.parse(text, Loader=yaml.CSafeLoader)
 
-    def document(self) -> tuple[Node | None, list[Problem]]:
+    def read(self) -> tuple[Node | None, list[Problem]]:
+        """The tree, and all problems; no tree where the walk was given up."""
+        try:
+            return self.document(), self.problems
+        except _Enough:
+            return None, self.problems
+
+    def document(self) -> Node | None:
         root: Node | None = None
         for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent):
@@ -157,10 +171,12 @@ class _Composer:
                     hint = "keep one document in a file; remove `---`"
                     self.problem(event, "a second document begins here", hint)
                 root = self.node(next(self.events), 1)
-        return (None if root is None or root.value is None else root), self.problems
+        return None if root is None or root.value is None else root
 
     def problem(self, event: Any, message: str, hint: str) -> None:
         self.problems.append(Problem(self.file, *_place(event), message, hint))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _Enough
 
     def node(self, event: Any, depth: int) -> Node:
         line, column = _place(event)
@@ -176,8 +192,7 @@ class _Composer:
             return Node(scalar(event.value) if event.implicit[0] else event.value, line, column)
         if depth > MAX_DEPTH:
             self.problem(event, f"nested more than {MAX_DEPTH} levels deep", "no setting lies that deep")
-            self.skip()
-            return Node(None, line, column)
+            raise _Enough
         if isinstance(event, yaml.SequenceStartEvent):
             return Node(list(self.items(depth)), line, column)
         return self.mapping(line, column, depth)
@@ -215,14 +230,6 @@ class _Composer:
             keys[text] = _place(event)
             return text
         return None
-
-    def skip(self) -> None:
-        """Reads on to the end of the collection that has just begun."""
-        open_ones = 1
-        while open_ones:
-            event = next(self.events)
-            open_ones += isinstance(event, yaml.CollectionStartEvent)
-            open_ones -= isinstance(event, yaml.CollectionEndEvent)
 
 
 def _place(event: Any) -> tuple[int, int]:

@@ -126,9 +126,8 @@ def _allowed(model: type[BaseModel], path: list[str | int]) -> list[str]:
 def _inner(kind: Any, step: str | int) -> Any:
     """The type of what lies under a key or index of a type."""
     if model := _model_of(kind):
-        for name, field in model.model_fields.items():
-            if step == (field.alias or name):
-                return field.annotation
+        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+        return fields.get(str(step))
     return _parts(kind)[-1] if _parts(kind) else None
 
 

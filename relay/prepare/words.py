@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 FOLD_CHARS = 78  # RFC 5322 §2.1.1: a line should not be longer
 MAX_LINE_BYTES = 998  # and must not be longer than this
-WORD_OCTETS = 45  # 45 octets are 60 of base64; RFC 2047 §2 allows a word 75 characters with its frame
+WORD_CHARS = 63  # of text in a word: RFC 2047 §2 allows 75 with "=?utf-8?q?" and "?="
+WORD_OCTETS = 45  # 60 characters of base64
 # RFC 2047 §5 (3): what may stand for itself in a word anywhere, in a phrase as in a subject.
 PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
@@ -24,7 +25,7 @@ def text_of(octets: bytes, charset: str = "") -> str:
         try:
             if name and "".encode(name) == b"":
                 return octets.decode(name)
-        except (LookupError, UnicodeError):
+        except (LookupError, ValueError):
             continue
     return octets.decode("cp1252", "replace")
 
@@ -48,11 +49,11 @@ def _pieces(text: str) -> list[str]:
 
 
 def _word(piece: str) -> str:
-    """One encoded word: Q where it is not longer than B, as people can read it."""
+    """One encoded word: Q, which people can read, where it fits and is not much longer than B."""
     octets = piece.encode("utf-8", "replace")
     in_q = "".join(chr(o) if o in PLAIN else "_" if o == 32 else f"={o:02X}" for o in octets)
     in_b = b2a_base64(octets, newline=False).decode()
-    return f"=?utf-8?q?{in_q}?=" if len(in_q) <= len(in_b) else f"=?utf-8?b?{in_b}?="
+    return f"=?utf-8?q?{in_q}?=" if len(in_q) <= min(WORD_CHARS, len(in_b) * 2) else f"=?utf-8?b?{in_b}?="
 
 
 # Words that are not ASCII, and the space between them, which §6.2 would drop between encoded words.

@@ -9,7 +9,7 @@ from relay.queue.rows import operator_row
 from relay.queue.store import End, Filter, Row
 from relay.queue.writing import count, drop
 
-UPDATE = "UPDATE recipient SET {change} WHERE state = ? AND (message, idx) IN (" + CHANGE + ")"
+UPDATE = f"UPDATE recipient SET {{change}} WHERE state = ? AND (message, idx) IN ({CHANGE})"  # noqa: S608 (fixed texts)
 
 
 def change_state(connection: sqlite3.Connection, *, which: Filter, state: str, now: float) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,6 +24,7 @@ def message_values(message: Prepared, body: bytes | None) -> Values:
         message.return_path, envelope.envid, envelope.ret, envelope.body, envelope.utf8,
         message.credential, message.client, json.dumps(dict(message.tags)) if message.tags else "{}",
         content.eight_bit, content.size, content.header, body, content.body.size,
+        body is None,
     )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
     state = "held" if message.held else "queued"
     return [
         (
-            message.id, place.index, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
+            message.id, place.nth, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
             recipient.orcpt, message.stream, state, message.received_at, message.due_at,
         )
         for place, recipient in zip(waiting, message.envelope.recipients, strict=True)
@@ -67,7 +67,7 @@ def stored(row: Values, recipients: Iterable[Values], spool_body: Callable[[str,
     return Stored(message, waiting)
 
 
-def operator_row(row: sqlite3.Row | Values) -> Row:
+def operator_row(row: Values) -> Row:
     """A Row from the columns of `queue.filters.FIND`."""
-    *columns, tags = row
-    return Row(*columns, tags=json.loads(tags))
+    columns, tags = row[:12], json.loads(row[12])
+    return Row(*columns, tags=tags)  # type: ignore[misc]  # mypy does not see how many columns there are

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from relay.core.content import CHUNK_BYTES
@@ -75,16 +75,16 @@ class Spool:
         """The body of a queued message."""
         return FileBody(str(self.folder / message), size)
 
-    def keep(self, messages: Sequence[str], bodies: Sequence[FileBody]) -> None:
-        """Makes bodies durable under their messages' ids: fsync, rename, fsync of the folder.
+    def keep(self, bodies: Mapping[str, FileBody]) -> None:
+        """Makes bodies durable under the ids of their messages: fsync, rename, fsync of the folder.
         Raises OSError; a file already in place (an earlier try) stays."""
-        for message, body in zip(messages, bodies, strict=True):
+        for message, body in bodies.items():
             kept = str(self.folder / message)
             if body.path != kept:
                 _sync(body.path)
                 os.rename(body.path, kept)
                 body.path = kept
-        if messages:
+        if bodies:
             _sync(str(self.folder))
 
     def remove(self, messages: Iterable[str]) -> None:

@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import aiosqlite
 
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Waiting
 from relay.queue import reading
-from relay.queue.opening import open_reader, open_writer
+from relay.queue.opening import PAGE_BYTES, open_reader, open_writer
 from relay.queue.operating import change_state, remove_recipients, reschedule
 from relay.queue.spool import Spool
 from relay.queue.store import (
@@ -40,6 +40,7 @@ from relay.queue.writing import Group, fault, rollback, write_group
 
 GROUP_MOST = 200  # puts a transaction: bounds how long the first one waits for the last
 CHECKPOINT_BYTES = 16 << 20
+PAGES_EACH = 2  # pages a message or settlement dirties beside its bytes, in a group
 IDLE_S = 1.0
 FULL_RETRY_S = 1.0
 T = TypeVar("T")
@@ -51,12 +52,13 @@ class SqliteStore:
     """The store over one SQLite file and a spool folder; see `queue.store` for the contract."""
 
     def __init__(
-        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool, wal: Path,
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
         *, stored: OnStored, committed: OnCommit,
     ) -> None:  # fmt: skip
         self.spool = spool
         self.swept: tuple[int, set[str]] = (0, set())
-        self._writer, self._reader, self._wal = writer, reader, wal
+        self._writer, self._reader = writer, reader
+        self._unchecked = 0  # bytes written since the last checkpoint, roughly: the log's file never shrinks
         self._stored, self._committed = stored, committed
         self._next: list[tuple[Prepared, asyncio.Future[None]]] = []
         self._settlements: list[Settlement] = []
@@ -70,13 +72,9 @@ class SqliteStore:
     async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
         """Opens or makes the queue; raises StoreBroken. Unfinished spool files are swept."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = aiosqlite.Connection(partial(open_writer, path), 64)
-        reader = aiosqlite.Connection(partial(open_reader, path), 64)
-        await writer
-        await reader
-        store = cls(
-            writer, reader, Spool(spool), path.with_name(path.name + "-wal"), stored=stored, committed=committed
-        )
+        writer = await _connected(partial(open_writer, path))
+        reader = await _connected(partial(open_reader, path))
+        store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
         store.swept = store.spool.sweep(await store._read(reading.spooled))
         store._task = asyncio.create_task(store._commit_groups(), name="queue committer")
         return store
@@ -162,20 +160,28 @@ class SqliteStore:
         self._wake.set()
         await asyncio.gather(self.committer, return_exceptions=True)
         if not self._reason:
-            await self._writer._execute(partial(_checkpoint, self._writer._conn, "TRUNCATE"))
+            await _hop(self._writer, partial(_checkpoint, mode="TRUNCATE"))
         await self._reader.close()
         await self._writer.close()
 
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
-            try:
-                await asyncio.wait_for(self._wake.wait(), IDLE_S)
-            except TimeoutError:
-                await self._checkpoint("PASSIVE", at_least=1)
+            if not self._wake.is_set() and not await self._woken():
+                if self._unchecked:
+                    await self._checkpoint("TRUNCATE" if self._unchecked > CHECKPOINT_BYTES // 4 else "PASSIVE")
                 continue
             self._wake.clear()
             await self._commit_group()
-            await self._checkpoint("PASSIVE", at_least=CHECKPOINT_BYTES)
+            if self._unchecked >= CHECKPOINT_BYTES:
+                await self._checkpoint("PASSIVE")
+
+    async def _woken(self) -> bool:
+        """Waits for work, IDLE_S at most."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), IDLE_S)
+        except TimeoutError:
+            return False
+        return True
 
     async def _commit_group(self) -> None:
         taken, self._next = self._next[:GROUP_MOST], self._next[GROUP_MOST:]
@@ -186,24 +192,24 @@ class SqliteStore:
         group = Group([message for message, _ in taken], settlements)
         begun = time.perf_counter()
         try:
-            waiting = await self._writer._execute(partial(write_group, self._writer._conn, self.spool, group))
+            waiting = await _hop(self._writer, partial(write_group, spool=self.spool, group=group))
         except (StoreFull, StoreBusy, StoreBroken) as error:
             self._take_back(settlements, settled)
             await self._refuse(taken, error)
             return
         self._committed(time.perf_counter() - begun, len(taken))
+        self._unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
+        self._unchecked += sum(message.content.size for message, _ in taken)
         for (message, done), places in zip(taken, waiting, strict=True):
             self._stored(message, places)
-            if not done.done():
-                done.set_result(None)
-        if settled is not None and not settled.done():
-            settled.set_result(None)
+            _done(done)
+        _done(settled)
 
     def _take_back(self, settlements: list[Settlement], settled: asyncio.Future[None] | None) -> None:
         """Settlements go back to the front of the line; those who wait for later ones wait for both."""
         self._settlements[:0] = settlements
         if settled is not None and self._settled is not None:
-            self._settled.add_done_callback(lambda _: settled.done() or settled.set_result(None))
+            self._settled.add_done_callback(lambda _: _done(settled))
         self._settled = self._settled or settled
 
     async def _refuse(
@@ -216,17 +222,15 @@ class SqliteStore:
                 done.set_exception(error)
         if isinstance(error, StoreBroken):
             raise error
-        await self._checkpoint("PASSIVE", at_least=1)  # a log that starts over needs no new room
+        await self._checkpoint("PASSIVE")  # a log that starts over needs no new room
         if self._settlements:
             await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
             self._wake.set()
 
-    async def _checkpoint(self, mode: str, *, at_least: int) -> None:
+    async def _checkpoint(self, mode: str) -> None:
+        self._unchecked = 0
         try:
-            if self._wal.stat().st_size >= at_least:
-                await self._writer._execute(partial(_checkpoint, self._writer._conn, mode))
-        except FileNotFoundError:
-            return
+            await _hop(self._writer, partial(_checkpoint, mode=mode))
         except sqlite3.Error as error:
             if isinstance(fault(error), StoreBroken):
                 self._reason = str(error)
@@ -234,15 +238,24 @@ class SqliteStore:
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._reader._execute(partial(question, self._reader._conn))
+            return await _hop(self._reader, question)
         except sqlite3.Error as error:
             raise fault(error) from error
 
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._writer._execute(partial(_in_transaction, self._writer._conn, work))
+        return await _hop(self._writer, partial(_in_transaction, work=work))
 
 
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+async def _connected(connect: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
+    database = aiosqlite.Connection(connect, 64)
+    try:
+        return await database
+    except BaseException:
+        await asyncio.to_thread(database._thread.join)  # it has a last word for this loop
+        raise
+
+
+def _in_transaction(connection: sqlite3.Connection, *, work: Callable[[sqlite3.Connection], T]) -> T:
     try:
         connection.execute("BEGIN IMMEDIATE")
         result = work(connection)
@@ -253,5 +266,17 @@ def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Conn
     return result
 
 
-def _checkpoint(connection: sqlite3.Connection, mode: str) -> Any:
-    return connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+def _checkpoint(connection: sqlite3.Connection, *, mode: str) -> None:
+    connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+
+
+async def _hop(database: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Runs `work` in the connection's thread: one hop for a whole transaction instead of one for each
+    statement (private attributes of aiosqlite; tests/unit/test_pins.py holds the version)."""
+    result: T = await database._execute(partial(work, database._conn))  # type: ignore[no-untyped-call]
+    return result
+
+
+def _done(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

@@ -42,12 +42,11 @@ def fault(error: Exception) -> StoreFull | StoreBusy | StoreBroken:
     return StoreBroken(f"{type(error).__name__}: {error}")
 
 
-def write_group(connection: sqlite3.Connection, spool: Spool, group: Group) -> list[list[Waiting]]:
+def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -> list[list[Waiting]]:
     """Commits the whole group with one fsync, or raises StoreFull, StoreBusy or StoreBroken with nothing
     of it done. Returns the places of each put, in order."""
     try:
-        spool.keep([put.id for put in group.puts if isinstance(put.content.body, FileBody)],
-                   [put.content.body for put in group.puts if isinstance(put.content.body, FileBody)])
+        spool.keep({put.id: put.content.body for put in group.puts if isinstance(put.content.body, FileBody)})
         connection.execute("BEGIN IMMEDIATE")
         waiting = _insert(connection, group.puts)
         unspooled = settle(connection, group.settlements)

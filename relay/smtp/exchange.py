@@ -81,7 +81,7 @@ def _data_answered(session: Session, transaction: Transaction, reply: Reply) -> 
     elif reply.severity != 3:
         transaction.finish(judge_reply(Phase.DATA, reply))
         _over(session, transaction)
-    elif transaction.accepted and not transaction.mail_refused:
+    elif transaction.accepted:
         session.move(Event.GO_AHEAD)
         session.happenings.append(SendBody(transaction.delivery.token))
     else:  # RFC 2920 §3.1: DATA was taken although no recipient was; a single dot ends it

@@ -28,7 +28,7 @@ _PHASES = {
     State.IDLE: Phase.IDLE, State.BODY: Phase.BODY, State.QUITTING: Phase.QUIT, State.CLOSED: Phase.QUIT,
 }
 # where a QUIT would be read as something else: as message text, TLS, or an answer to a challenge
-_NO_QUIT = frozenset({State.BODY, State.HANDSHAKE, State.LOGIN, State.QUITTING})
+_NO_QUIT = frozenset({State.BODY, State.DOT, State.HANDSHAKE, State.LOGIN})
 
 
 class Session:

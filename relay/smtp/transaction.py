@@ -18,7 +18,8 @@ from relay.core.reply import Reply
 from relay.smtp.capabilities import Capabilities
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
-_NO_VALUE = re.compile(r"[\x00-\x20\x7f]")  # RFC 5321 §4.1.2, esmtp-value; "=" is left to the client's care
+_NO_VALUE = re.compile(r"[\x00-\x20\x7f-\U0010ffff]")  # RFC 3461 §4: xtext, and nothing more is promised
+_NO_TOKEN = re.compile(r"[\x00-\x20\x7f]")  # an ORCPT of type utf-8 may be written in UTF-8 (RFC 6533 §3)
 _NOTIFY = ("SUCCESS", "FAILURE", "DELAY")
 
 
@@ -41,13 +42,14 @@ class Delivery:
 class Transaction:
     """The envelope's side of one Delivery under a server's capabilities."""
 
-    __slots__ = ("accepted", "capabilities", "delivery", "mail_refused", "outcomes", "todo")
+    __slots__ = ("accepted", "capabilities", "delivery", "mail_refused", "needs_utf8", "outcomes", "todo")
 
     def __init__(self, delivery: Delivery, capabilities: Capabilities) -> None:
         self.delivery = delivery
         self.capabilities = capabilities
         self.mail_refused = False
-        self.accepted = 0  # recipients the server took
+        self.needs_utf8 = delivery.utf8 or not delivery.sender.isascii()
+        self.accepted = False  # some recipient was taken
         self.outcomes: list[Outcome | None] = [None] * len(delivery.recipients)
         # commands not yet written, in order; none when every recipient has its verdict already
         self.todo: deque[tuple[Phase, int]] = deque()
@@ -63,10 +65,10 @@ class Transaction:
             trouble = Trouble.TOO_LARGE  # RFC 1870 §6
         elif delivery.eight_bit and not can.eight_bit:
             trouble = Trouble.NO_8BITMIME  # RFC 6152 §3: convert or bounce
-        elif (delivery.utf8 or not delivery.sender.isascii()) and not can.utf8:
+        elif self.needs_utf8 and not can.utf8:
             trouble = Trouble.NO_SMTPUTF8
         elif _FORBIDDEN.search(delivery.sender) or _NO_VALUE.search(delivery.ret + delivery.envid):
-            trouble = Trouble.UNWRITABLE
+            trouble = Trouble.UNWRITABLE  # xtext is ASCII, whatever the server can do (RFC 3461 §4)
         if trouble is not None:
             self.finish(judge(trouble, Phase.MAIL))
             return []
@@ -74,11 +76,15 @@ class Transaction:
                 if self._can_name(index, recipient)]
 
     def _can_name(self, index: int, recipient: Recipient) -> bool:
-        if not recipient.address.isascii() and not self.capabilities.utf8:
-            self.outcomes[index] = judge(Trouble.NO_SMTPUTF8, Phase.RCPT)
-        elif _FORBIDDEN.search(recipient.address) or _NO_VALUE.search(recipient.orcpt):
+        if not recipient.address.isascii():
+            self.needs_utf8 = True
+            if not self.capabilities.utf8:
+                self.outcomes[index] = judge(Trouble.NO_SMTPUTF8, Phase.RCPT)
+                return False
+        if _FORBIDDEN.search(recipient.address) or _NO_TOKEN.search(recipient.orcpt):
             self.outcomes[index] = judge(Trouble.UNWRITABLE, Phase.RCPT)
-        return self.outcomes[index] is None
+            return False
+        return True
 
     def mail(self) -> bytes:
         """The MAIL command (RFC 5321 §4.1.1.2) with the parameters the server knows."""
@@ -88,7 +94,7 @@ class Transaction:
             line += f" SIZE={delivery.size}"  # RFC 1870 §5
         if delivery.eight_bit:
             line += " BODY=8BITMIME"  # RFC 6152 §2
-        if delivery.utf8 or not line.isascii():
+        if self.needs_utf8:
             line += " SMTPUTF8"  # RFC 6531 §3.4
         if can.dsn:
             if delivery.ret:
@@ -105,7 +111,7 @@ class Transaction:
             if recipient.notify:
                 line += f" NOTIFY={_notify(recipient.notify)}"
             if recipient.orcpt:
-                line += f" ORCPT={recipient.orcpt}"
+                line += f" ORCPT={recipient.orcpt if self.needs_utf8 else _ascii(recipient.orcpt)}"
         return (line + "\r\n").encode()
 
     def command(self, phase: Phase, index: int) -> bytes:
@@ -127,7 +133,7 @@ class Transaction:
         if self.mail_refused:
             return  # what follows is an echo of that
         if reply.severity == 2:
-            self.accepted += 1
+            self.accepted = True
             return
         outcome = judge_reply(Phase.RCPT, reply)
         if self.accepted and _too_many(reply):
@@ -148,6 +154,13 @@ class Transaction:
 def _notify(words: frozenset[str]) -> str:
     """RFC 3461 §4.1: NEVER stands alone."""
     return "NEVER" if "NEVER" in words else ",".join(word for word in _NOTIFY if word in words)
+
+
+def _ascii(orcpt: str) -> str:
+    """RFC 6533 §3: outside SMTPUTF8 a character of a utf-8 address is written as its code point."""
+    if orcpt.isascii():
+        return orcpt
+    return "".join(char if char.isascii() else f"\\x{{{ord(char):X}}}" for char in orcpt)
 
 
 def _too_many(reply: Reply) -> bool:

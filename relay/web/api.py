@@ -72,16 +72,23 @@ class ControlApi:
         message = request.match_info["message"]
         shown = await self._operator.show(message)
         if shown is None:
-            return _error(404, "not_queued", f"no message {message} is in the queue: it has ended or never"
-                          f" was. Its history is in the event log: relay events export --message {message}")
+            return _error(
+                404,
+                "not_queued",
+                f"no message {message} is in the queue: it has ended or never"
+                f" was. Its history is in the event log: relay events export --message {message}",
+            )
         return web.json_response(shown)
 
     async def change(self, request: web.Request) -> web.Response:
         _query(request)
         action = request.match_info["action"]
         if action not in self._changes:
-            return _error(404, "no_such_action", f"the queue has no {action!r}{nearest(action, ACTIONS)};"
-                          f" there are: {', '.join(ACTIONS)}")
+            return _error(
+                404,
+                "no_such_action",
+                f"the queue has no {action!r}{nearest(action, ACTIONS)}; there are: {', '.join(ACTIONS)}",
+            )
         body = await _body(request)
         everything = body.pop("all", False)
         if everything is not True and not body:
@@ -94,8 +101,12 @@ class ControlApi:
             raise BadFilter("explain wants ?of=MESSAGE-ID or ?of=DOMAIN")
         explanation = await self._operator.explain(what)
         if explanation is None:
-            return _error(404, "unknown", f"nothing is known of {what}: no queued message has that id and"
-                          " no mail waits for a domain of that name")
+            return _error(
+                404,
+                "unknown",
+                f"nothing is known of {what}: no queued message has that id and"
+                " no mail waits for a domain of that name",
+            )
         return web.json_response(asdict(explanation))
 
     async def streams(self, request: web.Request) -> web.Response:
@@ -142,9 +153,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 def _query(request: web.Request, *allowed: str | None) -> Mapping[str, str]:
     """The query; raises BadFilter for a name given twice or not `allowed` (None: the caller checks)."""
-    names = list(request.query.keys())
-    for name in names:
-        if names.count(name) > 1:
+    for name in request.query:
+        if len(request.query.getall(name)) > 1:
             raise BadFilter(f"{name} is given twice")
         if None not in allowed and name not in allowed:
             known = ", ".join(str(word) for word in allowed) or "none"
@@ -155,7 +165,7 @@ def _query(request: web.Request, *allowed: str | None) -> Mapping[str, str]:
 async def _body(request: web.Request) -> dict[str, object]:
     try:
         body = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFilter(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadFilter("the body must be one JSON object with the filter")

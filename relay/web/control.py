@@ -48,8 +48,11 @@ def bind_socket(path: Path) -> socket.socket:
     """A bound Unix socket with its mode set before anyone can connect (it does not listen yet)."""
     length = len(os.fsencode(path))
     if length > MAX_PATH_BYTES:
-        raise OSError(errno.ENAMETOOLONG, f"control socket {path}: {length} bytes, a Unix socket's path may"
-                      f" have {MAX_PATH_BYTES}; set control: {{socket: …}} to a shorter one")
+        raise OSError(
+            errno.ENAMETOOLONG,
+            f"control socket {path}: {length} bytes, a Unix socket's path may"
+            f" have {MAX_PATH_BYTES}; set control: {{socket: …}} to a shorter one",
+        )
     _remove_stale(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,8 +1,9 @@
-"""Peers shared by all tests of a run: a name server, Postfix with OpenDKIM, keys. Started when first asked."""
+"""Peers shared by the tests of a run: a name server, Postfix with OpenDKIM, keys. Started when asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from tests.peers.keys import Key, ed25519_key, rsa_key
 from tests.peers.nameserver import NameServer
 from tests.peers.place import Place
 from tests.peers.postfix import Postfix
+from tests.peers.receiver import Receiver
+from tests.peers.relay import Relay
 from tests.peers.zones import zones
 
 
@@ -38,3 +41,34 @@ def postfix(place: Place, names: NameServer) -> Iterator[Postfix]:
     server = Postfix(place, names, ["postfix.test", "second.test", "shop.test"])
     yield server
     server.stop()
+
+
+@pytest.fixture
+def relay(place: Place, names: NameServer, keys: dict[str, Key]) -> Iterator[Callable[..., Relay]]:
+    """Starts relays; each must end cleanly on SIGTERM with its accounts balanced."""
+    started: list[Relay] = []
+
+    def start(**settings: Any) -> Relay:
+        started.append(Relay(place, names, keys, **settings))
+        return started[-1].start()
+
+    yield start
+    for one in started:
+        if one.program is not None:
+            gap = one.total("relay_accounting_gap")
+            one.stop()
+            assert gap == 0
+
+
+@pytest.fixture
+def receive(place: Place) -> Iterator[Callable[..., Receiver]]:
+    """Starts scripted receivers: `receive(10)` is the MX of r10.receivers.test."""
+    started: list[Receiver] = []
+
+    def start(number: int = 10, answers: dict[str, Any] | None = None, **options: Any) -> Receiver:
+        started.append(Receiver(place.address(number), place.port, answers, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()

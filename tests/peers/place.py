@@ -108,6 +108,7 @@ class Program:
         try:
             return wait_for(ask, what, timeout_s)
         except AssertionError as trouble:
+            self.stop()
             raise AssertionError(f"{trouble}\n{self.tail()}") from None
 
     def tail(self, characters: int = 4000) -> str:

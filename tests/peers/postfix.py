@@ -7,6 +7,7 @@ import email.policy
 import os
 import shutil
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -34,14 +35,15 @@ MAIN = """compatibility_level = 3.6
 myhostname = {hostname}
 mydestination =
 mynetworks = 127.0.0.2/32
-inet_interfaces = {address}
+inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 alias_maps =
 alias_database =
 biff = no
 queue_directory = {home}/spool
 data_directory = {home}/data
-maillog_file = /dev/stdout
+maillog_file = {home}/mail.log
+maillog_file_prefixes = {home}
 virtual_mailbox_domains = {domains}
 virtual_mailbox_base = {home}/mail
 virtual_mailbox_maps = static:all/
@@ -71,10 +73,11 @@ InternalHosts {home}/nobody
 PeerList {home}/nobody
 RequireSafeKeys no
 MaximumSignedBytes 0
-UnboundConfigFile {home}/unbound.conf
+ResolverConfiguration {home}/unbound.conf
 """
 UNBOUND = """server:
   do-not-query-localhost: no
+  local-zone: "test." nodefault
   module-config: "iterator"
 forward-zone:
   name: "."
@@ -116,8 +119,11 @@ class Postfix:
             give_up("Postfix starts only as root")
         self.address, self.port, self.hostname = place.address(2), place.port, "mx.postfix.test"
         self.home = place.room("postfix")
-        self._filter = self._start_opendkim(names)
-        self._program = self._start_postfix(domains)
+        with ExitStack() as started:
+            self._filter = self._start_opendkim(names)
+            started.callback(self._filter.stop)
+            self._program = self._start_postfix(domains)
+            started.pop_all()
 
     def mail(self) -> list[Delivered]:
         """All that has arrived so far, in order of delivery."""
@@ -136,10 +142,11 @@ class Postfix:
         try:
             return wait_for(arrived, f"{count} messages with {text!r} at Postfix")
         except AssertionError as trouble:
-            raise AssertionError(f"{trouble}\n{self._program.tail()}") from None
+            log = (self.home / "mail.log").read_text()[-4000:]
+            raise AssertionError(f"{trouble}\n{log}") from None
 
     def stop(self) -> None:
-        subprocess.run(["/usr/sbin/postfix", "-c", self.home, "stop"], capture_output=True, check=False)
+        subprocess.run(["/usr/sbin/postfix", "-c", self.home, "abort"], capture_output=True, check=False)
         self._program.stop()
         self._filter.stop()
 
@@ -161,9 +168,9 @@ class Postfix:
         shutil.chown(self.home / "mail", "nobody")
         (self.home / "tls.pem").write_bytes(certificate(self.hostname))
         (self.home / "tls.pem").chmod(0o600)
-        owner = (self.home / "mail").stat().st_uid, Path("/etc/passwd").stat().st_gid
+        nobody = (self.home / "mail").stat()
         fields = {"home": self.home, "address": self.address, "port": self.port, "hostname": self.hostname,
-                  "domains": " ".join(domains), "uid": owner[0], "gid": 65534}
+                  "domains": " ".join(domains), "uid": nobody.st_uid, "gid": nobody.st_gid or nobody.st_uid}
         (self.home / "main.cf").write_text(MAIN.format(**fields))
         (self.home / "master.cf").write_text(MASTER.format(**fields))
         if Path("/etc/postfix/dynamicmaps.cf").exists():

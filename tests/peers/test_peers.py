@@ -20,8 +20,8 @@ def look(names, name, kind, **times):
 
 def resolve(names, place, domain, **settings):
     async def ask():
-        fields = {"hostname": "relay.shop.test", "allow_targets": ("127.0.0.0/8",), "servers": (names.server,)}
-        return await Resolver(ResolverSettings(**{**fields, "port": place.port, **settings})).resolve(domain)
+        fields = {"servers": (names.server,), "port": place.port, "allow_targets": ("127.0.0.0/8",)}
+        return await Resolver(ResolverSettings("relay.shop.test", **fields, **settings)).resolve(domain)
 
     return asyncio.run(ask())
 
@@ -50,7 +50,10 @@ def test_a_long_answer_comes_over_tcp(names):
     assert len(look(names, "many.odd.test", "MX").records) == MANY
 
 
-@pytest.mark.parametrize(("name", "symptom"), [("a.broken.test", "SERVFAIL"), ("elsewhere.example", "REFUSED")])
+SYMPTOMS = [("a.broken.test", "SERVFAIL"), ("elsewhere.example", "REFUSED")]
+
+
+@pytest.mark.parametrize(("name", "symptom"), SYMPTOMS)
 def test_what_a_server_will_not_say_is_unknown(names, name, symptom):
     answer = look(names, name, "MX")
     assert answer == Unknown(f"{names.address}@{names.port} answered {symptom}")
@@ -66,14 +69,14 @@ def test_a_server_that_is_silent_leaves_it_unknown(place):
     [
         ("null.odd.test", "5.1.10"), ("nowhere.odd.test", "5.1.2"), ("nothing.odd.test", "5.1.2"),
         ("a.broken.test", "4.4.3"), ("halfbroken.odd.test", "4.4.3"), ("unaddressed.odd.test", "5.4.4"),
-        ("literal.odd.test", "5.4.4"), ("private.odd.test", "5.4.4"), ("mapped.odd.test", "5.4.4"),
+        ("literal.odd.test", "5.4.4"), ("private.odd.test", "4.4.4"), ("mapped.odd.test", "4.4.4"),
         ("self.odd.test", "5.4.6"),
     ],
 )
 def test_domains_without_a_way_say_why(names, place, domain, enhanced):
     outcome = resolve(names, place, domain)
     assert isinstance(outcome, Outcome)
-    assert outcome.reply.enhanced == enhanced
+    assert outcome.status == enhanced
 
 
 def test_domains_with_a_way_show_it(names, place):
@@ -92,5 +95,5 @@ def test_postfix_verifies_with_opendkim_and_keeps_the_body(postfix, keys):
         smtp.sendmail("a@shop.test", "b@postfix.test", signature + message)
         smtp.sendmail("a@shop.test", "b@postfix.test", signature + message.replace(b"signed", b"forged"))
     (good,), (forged,) = postfix.wait("signed by hand"), postfix.wait("forged by hand")
-    assert (good.dkim, good.body, good.recipient) == (["pass"], body, "b@postfix.test")
+    assert (good.dkim, good.body, good.recipient) == (["pass"], body, "b@postfix.test"), good.raw.decode()
     assert forged.dkim == ["fail"]

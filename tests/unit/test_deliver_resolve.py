@@ -47,7 +47,7 @@ def told(outcome):
     assert isinstance(outcome, Outcome), outcome
     assert (outcome.scope, outcome.phase) == (Scope.DESTINATION, Phase.RESOLVE)
     assert outcome.text
-    return outcome.verdict, outcome.reply.enhanced
+    return outcome.verdict, outcome.status
 
 
 def mx(*exchangers, **addresses):
@@ -98,7 +98,7 @@ def test_an_exchanger_with_ipv6_alone_will_do():
 def test_a_null_mx_takes_no_mail(preference):
     outcome = resolve({("example.net", "MX"): [(preference, "")]})
     assert told(outcome) == (Verdict.FAILED, "5.1.10")
-    assert outcome.reply.code == 556
+    assert outcome.text.startswith("556 ")
 
 
 def test_the_root_among_other_exchangers_is_ignored():
@@ -117,7 +117,7 @@ def test_the_root_among_other_exchangers_is_ignored():
         (mx((10, "a.example.net"), a=SERVFAIL), Verdict.DEFERRED, "4.4.3"),
         (mx((10, "a.example.net"), (20, "b.example.net"), a=EMPTY, b=SERVFAIL), Verdict.DEFERRED, "4.4.3"),
         (mx((10, "8.8.8.8")), Verdict.FAILED, "5.4.4"),
-        (mx((10, "a.example.net"), a=["127.0.0.1"]), Verdict.FAILED, "5.4.4"),
+        (mx((10, "a.example.net"), a=["127.0.0.1"]), Verdict.DEFERRED, "4.4.4"),
     ],
     ids=["no such domain", "nothing of use", "MX unknown", "A unknown", "AAAA unknown", "no addresses",
          "address unknown", "one of two unknown", "IP as name", "loopback"],
@@ -190,10 +190,10 @@ def test_an_address_literal_names_its_host(literal, address):
 
 
 @pytest.mark.parametrize(
-    ("literal", "enhanced"), [("[127.0.0.1]", "5.4.4"), ("[9.9.9.9]", "5.4.6"), ("[example]", "5.1.2")]
+    ("literal", "status"), [("[127.0.0.1]", "4.4.4"), ("[9.9.9.9]", "5.4.6"), ("[example]", "5.1.2")]
 )
-def test_an_address_literal_we_will_not_use(literal, enhanced):
-    assert told(resolve({}, literal, addresses=frozenset({"9.9.9.9"}))) == (Verdict.FAILED, enhanced)
+def test_an_address_literal_we_will_not_use(literal, status):
+    assert told(resolve({}, literal, addresses=frozenset({"9.9.9.9"})))[1] == status
 
 
 def test_routes_are_kept_for_their_time():

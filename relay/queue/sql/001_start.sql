@@ -17,8 +17,9 @@ CREATE TABLE message (
   eight_bit INTEGER NOT NULL,
   size INTEGER NOT NULL,
   header BLOB NOT NULL,
-  body BLOB,              -- NULL: the body is the spool file of the same id, of body_size bytes
-  body_size INTEGER NOT NULL
+  body BLOB,                  -- NULL when spooled
+  body_size INTEGER NOT NULL,
+  spooled INTEGER NOT NULL    -- 1: the body is the spool file of the same id
 ) STRICT;
 
 CREATE TABLE recipient (

@@ -2,8 +2,8 @@
 
 -- name: put_message
 INSERT INTO message (id, received_at, stream, pool, route, sender, return_path, envid, ret, body_type, utf8,
-                     credential, client, tags, eight_bit, size, header, body, body_size)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                     credential, client, tags, eight_bit, size, header, body, body_size, spooled)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: put_recipient
 INSERT INTO recipient (message, idx, address, domain, notify, orcpt, stream, state, received_at, due_at,
@@ -22,7 +22,7 @@ WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
 
 -- name: drop_message
 DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)
-RETURNING body IS NULL;
+RETURNING spooled;  -- not "body IS NULL": SQLite 3.40 answers 0 to that for a NULL in this table
 
 -- name: due
 SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified FROM recipient
@@ -50,4 +50,4 @@ SELECT stream, state, COUNT(*) FROM recipient GROUP BY stream, state;
 SELECT stream, MIN(received_at) FROM recipient WHERE state = 'queued' GROUP BY stream;
 
 -- name: spooled
-SELECT id FROM message WHERE body IS NULL;
+SELECT id FROM message WHERE spooled;

@@ -1,0 +1,98 @@
+"""Why a message waits, and what limits a destination: one reason, the rule behind it, until when."""
+
+from __future__ import annotations
+
+import time
+
+from relay.core.limits import Gate
+from relay.core.outcome import Outcome
+from relay.deliver.outlets import Terms
+from relay.deliver.resolve import Route
+from relay.deliver.sources import in_turn
+from relay.policy.model import Pool
+from relay.queue.store import Filter, Row
+from relay.service.relay import Relay
+from relay.web.operator import Explanation
+
+WORDS = {
+    "destination_paused": "this destination is left alone after trouble: {why}",
+    "connections": "all {most} connections that {source} may have there are in use",
+    "connection_rate": "{source} may open only {rate:g} connections a minute there",
+    "message_rate": "{source} may send only {rate:g} messages a second there",
+}
+
+
+async def explain_message(relay: Relay, message: str) -> Explanation | None:
+    """The reason for the first recipient that waits, and a line for each other."""
+    rows = await relay.store.find(Filter(message=message), 100)
+    if not rows:
+        return None
+    reasons = [await _row(relay, row) for row in rows]
+    first = reasons[0]
+    more = tuple(f"{row.recipient}: {one.reason}" for row, one in zip(rows[1:], reasons[1:], strict=True))
+    return Explanation(
+        f"message {message} to {rows[0].recipient}", first.reason, first.rule, first.until, first.detail + more
+    )
+
+
+async def _row(relay: Relay, row: Row) -> Explanation:
+    now = time.time()
+    last = (f"last attempt: {row.last}",) if row.last else ()
+    if row.state == "held":
+        return Explanation(row.recipient, "held until an operator releases it", detail=last)
+    stream = relay.policy().streams.get(row.stream)
+    if row.due_at > now:
+        why = f"attempt {row.attempts} failed, the next is due" if row.attempts else "not due yet"
+        return Explanation(row.recipient, why, stream.where if stream else "", row.due_at, last)
+    if any(place.message == row.message for job in relay.dispatcher.jobs for place in job.waiting):
+        return Explanation(row.recipient, "it is being delivered now", detail=last)
+    limit = await explain_domain(relay, row.recipient.rpartition("@")[2], stream.pool if stream else "")
+    if limit is not None:
+        return Explanation(row.recipient, limit.reason, limit.rule, limit.until, limit.detail + last)
+    return Explanation(row.recipient, "it is due and waits for its turn", detail=last)
+
+
+async def explain_domain(relay: Relay, domain: str, pool: str = "") -> Explanation | None:
+    """What limits a destination now, from the sources of one pool or of all; None for a text that is no
+    domain name."""
+    if "." not in domain and not domain.startswith("["):
+        return None
+    route = await relay.routing.resolver.resolve(domain.lower())
+    if isinstance(route, Outcome):
+        return Explanation(f"destination {domain}", route.text or str(route.reply or route.phase.value))
+    terms = relay.routing.terms(route)
+    pools = [one for name, one in relay.policy().pools.items() if pool in ("", name)]
+    found = [_gate(relay, source_pool, route, terms) for source_pool in pools]
+    limited = [one for group in found for one in group if one.until is not None or one.reason != "nothing"]
+    detail = (
+        f"site {route.site}, provider {terms.provider}, limits counted for {terms.counted}",
+        *(f"host {host.name} [{', '.join(host.addresses)}]" for host in route.hosts[:5]),
+        *(line for group in found for one in group for line in one.detail),
+    )
+    subject = f"destination {domain}"
+    if not limited:
+        return Explanation(subject, "nothing limits it now", terms.where, None, detail)
+    return Explanation(subject, limited[0].reason, terms.where, limited[0].until, detail)
+
+
+def _gate(relay: Relay, pool: Pool, route: Route, terms: Terms) -> list[Explanation]:
+    """One line for each source of a pool that has a gate to the destination."""
+    lines = []
+    for source in in_turn(pool, route.site):
+        gate = relay.dispatcher.gates.gates.get((source.name, terms.counted))
+        if gate is not None:
+            lines.append(_one_gate(gate, source.name))
+    return lines
+
+
+def _one_gate(gate: Gate, source: str) -> Explanation:
+    now = time.time()
+    state = f"source {source}: {gate.open} of {gate.most} connections, {sum(gate.busy.values())} deliveries under way"
+    reason, until = gate.why_not_connect(now)
+    if not reason and (ready := gate.messages.ready_at(now)) > now:
+        reason, until = "message_rate", ready
+    if not reason:
+        return Explanation(source, "nothing", detail=(state,))
+    rate = gate.rates.connections_per_minute if reason == "connection_rate" else gate.rates.messages_per_second
+    text = WORDS[reason].format(why=gate.breaker.reason, most=gate.most, source=source, rate=rate)
+    return Explanation(source, text, until=None if until == float("inf") else until, detail=(state,))

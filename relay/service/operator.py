@@ -1,0 +1,150 @@
+"""What operators may ask of this relay: the answers the control API and the command line give."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+
+from relay import __version__
+from relay.core.events import Event
+from relay.queue.store import Filter, Row
+from relay.service.explain import explain_domain, explain_message
+from relay.service.relay import Relay
+from relay.web.operator import Caught, CaughtMessage, Explanation, Shown, Status, StreamState
+
+ATTEMPTS_KEPT = 200
+
+
+class RelayOperator:
+    """The Operator of one Relay. `reload_rules` reads everything anew and returns what is wrong with it;
+    `not_ready` says why no mail is taken."""
+
+    def __init__(
+        self, relay: Relay, *, reload_rules: Callable[[], Awaitable[list[str]]], not_ready: Callable[[], str]
+    ) -> None:
+        self.relay, self.reload_rules, self.not_ready = relay, reload_rules, not_ready
+        self.reload_problems: list[str] = []
+
+    async def find(self, which: Filter, limit: int) -> list[Row]:
+        """Queued and held recipients that match, oldest first."""
+        return await self.relay.store.find(which, limit)
+
+    async def show(self, message: str) -> Shown | None:
+        """One message that is still in the queue, or None."""
+        stored = await self.relay.store.load(message)
+        if stored is None:
+            return None
+        rows = await self.relay.store.find(Filter(message=message), -1)
+        whole = stored.message
+        return Shown(
+            message=message, stream=whole.stream, sender=whole.envelope.sender, received_at=whole.received_at,
+            size=whole.content.size, header=whole.content.header.decode("utf-8", "replace"),
+            rows=[asdict(row) for row in rows], attempts=self.relay.attempts.of(message),
+        )  # fmt: skip
+
+    async def hold(self, which: Filter) -> int:
+        """Stops delivery of what matches until it is released."""
+        return await self._changed("held", which, await self.relay.store.hold(which))
+
+    async def release(self, which: Filter) -> int:
+        """Queues held recipients again, due now."""
+        return await self._changed("released", which, await self.relay.store.release(which, time.time()))
+
+    async def retry(self, which: Filter) -> int:
+        """Makes queued recipients due now; destinations left alone after trouble are tried, too."""
+        for gate in self.relay.dispatcher.gates.gates.values():
+            gate.breaker.succeed()
+        self.relay.resolver.forget()
+        self.relay.routing.forget()
+        return await self._changed("", which, await self.relay.store.retry(which, time.time()))
+
+    async def cancel(self, which: Filter) -> int:
+        """Ends recipients for good, without a report to the sender."""
+        rows = await self.relay.store.cancel(which)
+        for row in rows:
+            self.relay.bus.publish(Event(
+                "cancelled", time.time(), message=row.message, recipient=row.recipient, stream=row.stream,
+                route=row.route, sender=row.sender, tags=row.tags,
+            ))  # fmt: skip
+        return await self._changed("", which, len(rows))
+
+    async def _changed(self, event: str, which: Filter, count: int) -> int:
+        """Tells what an operator did, and reads the queue anew."""
+        if count and event:
+            chosen = {name: value for name, value in asdict(which).items() if value is not None}
+            self.relay.bus.publish(Event(
+                event, time.time(), message=which.message or "", stream=which.stream or "",
+                detail={"recipients": count, "filter": chosen},
+            ))  # fmt: skip
+        if count:
+            self.relay.reread_queue()
+        return count
+
+    async def explain(self, what: str) -> Explanation | None:
+        """Why a message id waits, or what limits a destination domain now."""
+        return await explain_message(self.relay, what) or await explain_domain(self.relay, what)
+
+    async def streams(self) -> list[StreamState]:
+        """Every stream of the policies and every stream that still has mail."""
+        tally, oldest = await self.relay.store.tally(), await self.relay.store.oldest()
+        known = self.relay.policy().streams
+        now = time.time()
+        return [
+            self._stream(name, tally.queued.get(name, 0), tally.held.get(name, 0), now - oldest.get(name, now))
+            for name in sorted({*known, *tally.queued, *tally.held})
+        ]
+
+    def _stream(self, name: str, queued: int, held: int, oldest_s: float) -> StreamState:
+        stream = self.relay.policy().streams.get(name)
+        goal = stream.objective if stream else None
+        return StreamState(
+            name=name, queued=queued, held=held, oldest_s=max(0.0, oldest_s),
+            objective=f"{goal.target:.2%} within {goal.within_s:g} s" if goal else "",
+            met=self.relay.metrics.objective_met(name), pool=stream.pool if stream else "",
+            where=stream.where if stream else "not in the policies any more",
+        )  # fmt: skip
+
+    async def sandbox_list(self) -> list[Caught]:
+        """What the sandbox keeps, newest first."""
+        sandbox = self.relay.sandbox
+        return [await self._caught(kept.id) for kept in sandbox.list()] if sandbox else []
+
+    async def _caught(self, key: str) -> Caught:
+        shown = await self.sandbox_show(key)
+        assert shown is not None
+        return Caught(**{key: value for key, value in shown.items() if key != "source"})  # type: ignore[typeddict-item, no-any-return]
+
+    async def sandbox_show(self, caught: str) -> CaughtMessage | None:
+        """One sandbox message by its sandbox id or the relay's message id, or None."""
+        shown = await self.relay.sandbox.show(caught) if self.relay.sandbox else None
+        if shown is None:
+            return None
+        kept = shown.message
+        return CaughtMessage(
+            id=kept.id, message=kept.message, received_at=kept.received_at, stream=kept.stream,
+            sender=kept.sender, recipients=list(kept.recipients), subject=kept.subject,
+            dkim="; ".join(str(verdict) for verdict in shown.dkim) or "none",
+            delay_s=kept.delay_s, size=kept.size, source=shown.source.decode("utf-8", "replace"),
+        )  # fmt: skip
+
+    async def reload(self) -> list[str]:
+        """Reads policies, credentials and certificates again, all or nothing."""
+        self.reload_problems = await self.reload_rules()
+        return self.reload_problems
+
+    async def status(self) -> Status:
+        """The relay itself."""
+        relay, tally = self.relay, await self.relay.store.tally()
+        return Status(
+            version=__version__, hostname=relay.config.hostname, pid=os.getpid(), started_at=relay.started_at,
+            ready=self.not_ready(), delivery=relay.config.delivery.mode,
+            listeners=[
+                {"name": one.name, "bind": f"{address[0]}:{address[1]}", "connections": len(one.reception.sessions)}
+                for one in relay.listeners for address in one.addresses
+            ],
+            accepted=tally.accepted, queued=sum(tally.queued.values()), held=sum(tally.held.values()),
+            ends=dict(tally.ends), gap=tally.gap, policies_loaded_at=relay.rules.loaded_at,
+            reload_problems=self.reload_problems,
+        )  # fmt: skip

@@ -1,0 +1,297 @@
+"""One relay, wired: every part is made here and handed what it needs.
+
+    listeners ─► intake ─► store ─► (stored) ─► pager ─► dispatcher ─► connections
+                             ▲                              │
+                             └────────── settler ◄──────────┘ ─► bus ─► metrics, event log
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relay.config.model import Config
+from relay.core.events import Event
+from relay.core.headers import Headers
+from relay.core.message import Prepared
+from relay.core.outcome import Outcome
+from relay.core.waiting import Waiting
+from relay.deliver import overview
+from relay.deliver.contact import Contact
+from relay.deliver.dispatcher import Dispatcher
+from relay.deliver.loading import Loader
+from relay.deliver.outlets import Terms
+from relay.deliver.pager import Pager
+from relay.deliver.recent import RECENT_BYTES, Recent
+from relay.deliver.reports import Reporter
+from relay.deliver.resolve import Resolver, Route
+from relay.deliver.routing import FixedRoute, Routing
+from relay.deliver.sandbox import Sandbox
+from relay.deliver.settle import LAST_RESORT, Settler
+from relay.deliver.targets import TargetGuard
+from relay.inbound.access import Access
+from relay.inbound.credentials import Credential
+from relay.inbound.intake import Intake
+from relay.inbound.listener import Listener, bind, inherited
+from relay.inbound.reception import MemoryBudget, Reception
+from relay.observe.attempts import Attempts
+from relay.observe.bus import Bus
+from relay.observe.eventlog import EventLog
+from relay.observe.metrics import Metrics
+from relay.policy.model import Policy, Source
+from relay.prepare.keys import KeyRing, record_text
+from relay.prepare.message import Preparer
+from relay.prepare.signing import SigningDesk
+from relay.queue.sqlite import SqliteStore
+from relay.service.settings import (
+    SANDBOX,
+    credential_standings,
+    delivery_settings,
+    fixed_terms,
+    listener_context,
+    listener_settings,
+    listener_standings,
+    resolver_settings,
+    tls_context,
+)
+
+log = logging.getLogger("relay")
+
+
+@dataclass(slots=True)
+class Rules:
+    """What a reload replaces, all at once."""
+
+    policy: Policy
+    credentials: dict[str, Credential]
+    loaded_at: float
+
+
+class Relay:
+    """All parts of one process. `open` makes them, `listen` lets mail in, `close` ends in order."""
+
+    def __init__(self, config: Config, rules: Rules) -> None:
+        self.config, self.rules = config, rules
+        self.started_at = time.time()
+        self.bus = Bus()
+        self.keys = KeyRing(config.data / "dkim")
+        self.desk = SigningDesk()
+        self.access = Access(rules.credentials, senders=self._senders())
+        self.listeners: list[Listener] = []
+        self.recent = Recent(RECENT_BYTES)
+        self.sandbox: Sandbox | None = None
+        self.stopping = False
+        self._metrics_and_log()
+
+    def _metrics_and_log(self) -> None:
+        config = self.config
+        self.objectives = self._objectives()
+        self.metrics = Metrics(self.objectives)
+        self.event_log = EventLog(config.events_dir, node=config.hostname, keep_days=config.events.keep_days)
+        self.bus.subscribe(self.metrics.on_event)
+        self.attempts = Attempts()
+        self.bus.subscribe(self.event_log.on_event)
+        self.bus.subscribe(self.attempts.on_event)
+
+    def policy(self) -> Policy:
+        """The policy as it is now."""
+        return self.rules.policy
+
+    async def open(self) -> None:
+        """Opens the queue and makes everything that delivers; raises StoreBroken, OSError."""
+        config = self.config
+        self.store = await SqliteStore.open(
+            config.queue_file, config.data / "spool",
+            stored=self._stored, committed=self.metrics.committed,
+        )  # fmt: skip
+        port = await self._start_sandbox()
+        self.delivery = delivery_settings(config, port)
+        self._make_delivery()
+        self._make_intake()
+
+    async def _start_sandbox(self) -> int:
+        if self.config.delivery.mode != SANDBOX:
+            return 0
+        self.sandbox = Sandbox(self.config.data / "sandbox", dns_txt=self._own_key_record)
+        return await self.sandbox.start()
+
+    def _make_delivery(self) -> None:
+        config, settings = self.config, self.delivery
+        self.resolver = Resolver(resolver_settings(config, self._own_addresses()))
+        self.guard = TargetGuard(tuple(str(network) for network in config.delivery.allow_targets))
+        self.context = tls_context(config)
+        self.routing = Routing(
+            FixedRoute(self._fixed_route) if settings.fixed else self.resolver,
+            policy=self.policy, clock=time.time, fixed=fixed_terms(config, settings),
+        )  # fmt: skip
+        self.reporter = Reporter(
+            config.hostname, self.store.put, clock=time.time, expires=self._expires, sign=self._sign_report
+        )
+        self.settler = Settler(
+            self.store, self.bus, self.reporter, policy=self.policy, clock=time.time,
+            chance=random.random, done=self._settled,
+        )  # fmt: skip
+        self.dispatcher = Dispatcher(
+            self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
+            make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
+        )  # fmt: skip
+        self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
+
+    def _make_intake(self) -> None:
+        config = self.config
+        self.intake = Intake(
+            policy=self.policy, access=self.access, preparer=Preparer(config.hostname, postmaster=config.postmaster),
+            keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
+            verp_key=_secret_file(config.data / "return-path.key"),
+            listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
+        )  # fmt: skip
+
+    async def listen(self, descriptors: dict[str, list[int]]) -> None:
+        """Binds every listener, or takes the sockets handed in under its name, then lets mail in.
+        Raises OSError for a port that cannot be had."""
+        budget = MemoryBudget(self.config.memory_budget_bytes)
+        for name, settings in self.config.listeners.items():
+            reception = Reception(
+                listener_settings(self.config, name, settings), self.access, self.intake.accept, budget=budget,
+                tls=listener_context(self.config, settings), notify=self.bus.publish,
+                on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
+            )  # fmt: skip
+            sockets: Sequence[socket.socket] = [inherited(one) for one in descriptors.get(name, ())]
+            self.listeners.append(Listener(reception, sockets or bind([str(settings.bind)])))
+        for listener in self.listeners:
+            await listener.start()
+
+    def take(self, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
+        """Replaces policy, credentials, keys and certificates in one step; mail already queued follows the
+        new rules from its next attempt."""
+        self.rules = rules
+        self.keys.refresh()
+        self.access.replace(rules.credentials, self._senders())
+        self.intake.credentials = credential_standings(rules.credentials)
+        self.objectives.clear()
+        self.objectives.update(self._objectives())
+        self.dispatcher.take_policy()
+        for listener in self.listeners:
+            listener.reload(listener.reception.settings, contexts[listener.name])
+
+    async def stop(self, within_s: float) -> None:
+        """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
+        what is not delivered is in the queue."""
+        self.stopping = True
+        end = time.monotonic() + within_s
+        await asyncio.gather(*(listener.drain(within_s) for listener in self.listeners))
+        cut = await self.dispatcher.drain(max(0.0, end - time.monotonic()))
+        if cut:
+            log.warning("%d deliveries were cut off; they are in the queue and will be tried again", cut)
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes everything, in the order in which mail flows."""
+        for listener in self.listeners:
+            await listener.close()
+        self.access.close()
+        self.desk.close()
+        await self.resolver.close()
+        if self.sandbox is not None:
+            await self.sandbox.close()
+        await self.store.close()
+        self.event_log.close()
+
+    def reread_queue(self) -> None:
+        """The store was changed by an operator: what is not under way is read from it anew."""
+        self.recent.clear()
+        for waiting in self.dispatcher.empty_lanes():
+            self.pager.backlog(waiting.stream).finished(waiting)
+        self.pager.restart()
+
+    async def measure(self) -> None:
+        """Brings the gauges up to date: what the queue holds, and how old it is."""
+        tally, oldest = await self.store.tally(), await self.store.oldest()
+        self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
+        self.metrics.connections.labels("out").set(self.dispatcher.open)
+        self.metrics.waiting_is(overview.waiting(self.dispatcher))
+
+    # What the parts tell each other
+
+    def _stored(self, message: Prepared, places: Sequence[Waiting]) -> None:
+        """A message is on stable storage: told once, and under way at once."""
+        content = message.content
+        detail = {
+            "listener": message.listener, "client": message.client, "credential": message.credential,
+            "size": content.size, "recipients": [one.address for one in message.envelope.recipients],
+        }  # fmt: skip
+        self.bus.publish(Event(
+            "accepted", time.time(), message=message.id, stream=message.stream, route=message.route,
+            sender=message.envelope.sender, tags=message.tags, detail=detail,
+        ))  # fmt: skip
+        if self.sandbox is not None:
+            self.sandbox.note(message.id, message.stream, message.received_at)
+        if not message.held:
+            self.recent.add(message)
+            self.pager.stored(places)
+
+    def _settled(self, finished: Sequence[Waiting], again: Sequence[Waiting]) -> None:
+        for waiting in finished:
+            self.pager.backlog(waiting.stream).finished(waiting)
+        for waiting in again:
+            self.pager.backlog(waiting.stream).add(waiting)
+
+    def _left(self, stream: str, count: int) -> None:
+        self.pager.backlog(stream).left(count)
+
+    def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
+        return Contact(
+            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed, feed.tried
+        )
+
+    async def _fixed_route(self) -> Route | Outcome:
+        assert self.delivery.fixed is not None
+        return await self.resolver.fixed_route(*self.delivery.fixed)
+
+    async def _sign_report(self, message: Prepared) -> Prepared:
+        stream = self.policy().streams.get(message.stream)
+        headers = Headers.parse(message.content.header)
+        signers = self.keys.signers(stream.signings if stream else (), self.config.hostname)
+        return replace(message, content=await self.desk.sign(message.content, headers, signers))
+
+    def _own_key_record(self, name: bytes) -> bytes | None:
+        """The TXT record our own keys would have: the sandbox verifies without DNS."""
+        selector, _, domain = name.decode("ascii", "replace").rstrip(".").partition("._domainkey.")
+        for algorithm in ("rsa", "ed25519"):
+            if signer := self.keys.find(domain, selector, algorithm):
+                return record_text(signer).encode()
+        return None
+
+    def _expires(self, message: Prepared) -> float:
+        stream = self.policy().streams.get(message.stream)
+        return message.received_at + (stream.retry if stream else LAST_RESORT).expire_s
+
+    def _objectives(self) -> dict[str, float]:
+        streams = self.rules.policy.streams.values()
+        return {one.name: one.objective.within_s for one in streams if one.objective}
+
+    def _senders(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(one.senders) for name, one in self.config.listeners.items() if one.senders}
+
+    def _own_addresses(self) -> frozenset[str]:
+        """Addresses on which this relay itself answers at the delivery port: MX there is a loop."""
+        port = self.config.delivery.port
+        binds = [one.bind for one in self.config.listeners.values() if one.bind.port == port]
+        return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104
+
+
+def _secret_file(path: Path) -> bytes:
+    """The bytes of a key made at first use, mode 0600; raises OSError."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+        path.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()

@@ -1,0 +1,222 @@
+"""From the command to a running relay and back: checks, signals, side tasks, the drain, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection, Coroutine, Iterator
+from pathlib import Path
+
+import uvloop
+
+from relay.config.check import CheckReport, check_all
+from relay.config.model import Config
+from relay.core.events import Event
+from relay.deliver.sweeper import sweep_for_ever
+from relay.inbound.credentials import load_credentials, parse_credentials
+from relay.policy.strict import Problem
+from relay.queue.store import StoreBroken
+from relay.service.operator import RelayOperator
+from relay.service.relay import Relay, Rules
+from relay.service.settings import listener_context
+from relay.service.systemd import Notifier, listen_descriptors
+from relay.web.control import serve_control
+from relay.web.health import serve_health
+
+log = logging.getLogger("relay")
+
+STILL_S = 15.0  # how often a drain says what it waits for
+TALLY_S = 10.0
+
+
+class Busy(Exception):
+    """Another relay runs on the same data."""
+
+
+def run(config_path: Path) -> int:
+    """Runs until SIGTERM or SIGINT; 0 after a clean stop, 1 when it could not start or broke."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+    report = check(config_path)
+    for problem in report.problems:
+        sys.stderr.write(f"relay: {problem}\n")
+    if report.problems or report.config is None:
+        return 1
+    try:
+        with data_lock(report.config.data):
+            return uvloop.run(Process(config_path, report).run())
+    except (OSError, StoreBroken, Busy) as error:
+        log.critical("the relay cannot run: %s", error)
+        return 1
+
+
+def check(config_path: Path) -> CheckReport:
+    """Everything the relay reads at start and reload, with every problem."""
+
+
+    def parsed(text: str, file: str) -> tuple[Collection[str], list[Problem]]:
+        found, problems = parse_credentials(text, file)
+        return found, [Problem(one.file, one.line, one.column, one.message, one.hint) for one in problems]
+
+    return check_all(config_path, parse_credentials=parsed)
+
+
+@contextlib.contextmanager
+def data_lock(data: Path) -> Iterator[None]:
+    """Holds the data folder for this process: two writers would ruin the queue. Raises Busy."""
+    data.mkdir(parents=True, exist_ok=True)
+    handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise Busy(f"another relay runs on {data}: stop it, or give this one a data folder of its own") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def rules_of(report: CheckReport) -> Rules:
+    """What a reload replaces, from a report without problems."""
+    assert report.config is not None
+    assert report.policy is not None
+    path = report.config.credentials
+    credentials = load_credentials(str(path))[0] if path else {}
+    return Rules(report.policy, credentials, time.time())
+
+
+class Process:
+    """The relay as a process: signals in, exit code out."""
+
+    def __init__(self, config_path: Path, report: CheckReport) -> None:
+        assert report.config is not None
+        self.config_path = config_path
+        self.config: Config = report.config
+        self.relay = Relay(report.config, rules_of(report))
+        self.operator = RelayOperator(self.relay, reload_rules=self.reload, not_ready=self.not_ready)
+        self.notifier = Notifier()
+        self.listening = False
+        self.ended = asyncio.Event()
+        self.failed = ""
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def not_ready(self) -> str:
+        """Why no mail is taken now, or ""."""
+        if self.relay.stopping:
+            return "stopping"
+        if not self.listening:
+            return "starting"
+        return self.relay.store.unhealthy_reason()
+
+    async def run(self) -> int:
+        """Starts, serves, stops."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ended.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        await self.relay.open()
+        removed, missing = self.relay.store.swept
+        if removed or missing:
+            log.warning("found %d unfinished bodies (removed) and %d bodies missing", removed, len(missing))
+        config = self.config
+        health = await serve_health(str(config.metrics.bind), self.not_ready, self._metrics)
+        control = await serve_control(self.operator, config.control_socket)
+        try:
+            await self.relay.listen(listen_descriptors())
+            self._ready()
+            await self.ended.wait()
+            await self._stop()
+        finally:
+            await control.close()
+            await health.close()
+        return 1 if self.failed else 0
+
+    def _ready(self) -> None:
+        relay = self.relay
+        self._side(relay.pager.run(), "pager")
+        self._side(sweep_for_ever(relay.dispatcher), "sweeper")
+        relay.store.committer.add_done_callback(self._side_ended)
+        if (period_s := self.notifier.watchdog_s()) > 0:
+            self._side(self._watchdog(period_s), "watchdog")
+        self.listening = True
+        for listener in relay.listeners:
+            for host, port in listener.addresses:
+                log.info("listener %s takes mail on %s port %d", listener.name, host, port)
+        log.info("relay %s is ready; delivery: %s", self.config.hostname, self.config.delivery.mode)
+        self.notifier.tell("READY=1", f"STATUS=taking mail on {len(relay.listeners)} listeners")
+
+    def _side(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._side_ended)
+        self.tasks.append(task)
+
+    def _side_ended(self, task: asyncio.Task[None]) -> None:
+        """A side task that ends while the relay runs is a fault: half a relay is worse than none."""
+        if self.relay.stopping or task.cancelled():
+            return
+        self.failed = f"{task.get_name()} ended: {task.exception()!r}"
+        log.critical("stopping, as %s", self.failed, exc_info=task.exception())
+        self.ended.set()
+
+    async def _watchdog(self, period_s: float) -> None:
+        while True:
+            if not self.relay.store.unhealthy_reason():
+                self.notifier.tell("WATCHDOG=1")
+            await asyncio.sleep(period_s)
+
+    async def _stop(self) -> None:
+        self.notifier.tell("STOPPING=1")
+        log.info("stopping: no new mail; waiting up to %g s for what is under way", self.config.drain_s)
+        saying = asyncio.get_running_loop().create_task(self._say_what_is_left(), name="drain report")
+        await self.relay.stop(0.0 if self.relay.store.unhealthy_reason() else self.config.drain_s)
+        for task in (saying, *self.tasks):
+            task.cancel()
+        await asyncio.gather(saying, *self.tasks, return_exceptions=True)
+        log.info("stopped; everything accepted and not delivered is in the queue")
+
+    async def _say_what_is_left(self) -> None:
+        while True:
+            await asyncio.sleep(STILL_S)
+            sessions = sum(len(one.reception.sessions) for one in self.relay.listeners)
+            jobs = [f"{job.waiting[0].message} to {job.waiting[0].domain}" for job in self.relay.dispatcher.jobs]
+            log.info("still under way: %d sessions, %d deliveries %s", sessions, len(jobs), ", ".join(jobs[:5]))
+
+    def _hang_up(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._reload_by_signal(), name="reload")
+        self.tasks.append(task)
+
+    async def _reload_by_signal(self) -> None:
+        self.notifier.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        await self.operator.reload()
+        self.notifier.tell("READY=1")
+
+    async def reload(self) -> list[str]:
+        """Reads policies, credentials and certificates; all of it is taken, or nothing and the problems."""
+        report = await asyncio.get_running_loop().run_in_executor(None, check, self.config_path)
+        problems = [str(problem) for problem in report.problems]
+        if not problems:
+            try:
+                listeners = self.config.listeners.items()
+                contexts = {name: listener_context(self.config, one) for name, one in listeners}
+                self.relay.take(rules_of(report), contexts)
+            except (OSError, ValueError) as error:
+                problems = [f"certificates: {error}"]
+        for problem in problems:
+            log.error("not reloaded: %s", problem)
+        log.info("reload: %s", "refused, the old rules stay in force" if problems else "done")
+        detail = {"problems": problems} if problems else {}
+        self.relay.bus.publish(Event("reloaded", time.time(), detail=detail))
+        return problems
+
+    async def _metrics(self) -> bytes:
+        await self.relay.measure()
+        return self.relay.metrics.render()
+
+
