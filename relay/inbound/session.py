@@ -81,7 +81,7 @@ class Session(Transaction):
     async def _handle_client(self) -> None:
         """The task of one connection; aiosmtpd starts it under this name."""
         try:
-            self._oldest = self.loop.time() + self.settings.session_s
+            self._oldest = self.loop.time() + self.settings.session_timeout_s
             if self.settings.tls == "implicit":
                 await self._start_tls()
             self.say(f"220 {self.hostname} ESMTP\r\n".encode())

@@ -202,7 +202,7 @@ def test_auth_takes_the_line_rfc_4954_allows() -> None:
 
 def test_old_sessions_are_asked_to_come_again() -> None:
     async def run() -> None:
-        async with stage(session_s=0.05) as one:
+        async with stage(session_timeout_s=0.05) as one:
             peer = await greeted(one)
             await to_data(peer)
             await asyncio.sleep(0.1)
