@@ -289,9 +289,8 @@ class Session(Transaction):
     async def smtp_BDAT(self, arg: str | None) -> None:
         """Not announced (RFC 3030); still its bytes are counted off, lest they be taken for commands."""
         size = (arg or "").split(" ")[0]
-        if not (size.isascii() and size.isdigit() and int(size[:20]) <= self.settings.max_message_bytes):
-            raise Refused("too-big", limit=self.settings.max_message_bytes) if size else Refused(
-                "syntax", syntax="BDAT size [LAST]")
+        if not (size.isascii() and size.isdigit() and len(size) <= 20):
+            raise Refused("syntax", syntax="BDAT size [LAST]")
         left = int(size)
         while left:
             chunk = await self.read_chunk()
