@@ -20,11 +20,11 @@ from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Session as Facts
 
 from relay.core.reply import Reply
+from relay.inbound.command import MAX_LINE
 from relay.inbound.reception import Reception
 from relay.inbound.refusals import Refused, printable
 
 READ_BYTES = 65_536  # one read; the transport pauses at twice that much unread input
-MAX_LINE = 12_288  # octets of the longest command there is, AUTH (RFC 4954 §4)
 MAX_ENDLESS = 1_048_576  # octets read in the hope of a line end
 MAX_UNSENT = 16_384  # octets of replies collected before they leave anyway
 CLOSE_S = 5.0  # how long a closed connection may take to swallow its last reply
