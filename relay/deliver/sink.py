@@ -72,8 +72,10 @@ class Sink:
                 writer.write(b"421 4.3.2 too many connections\r\n")
             else:
                 await Session(reader, writer, self._spool, self._keep).run()
-        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+        except (ConnectionError, TimeoutError):
             pass  # the client has gone; what it had not finished it will send again
+        except asyncio.CancelledError:
+            pass  # `close` ends us; asyncio's streams (3.11) would log a handler that ends cancelled
         finally:
             self._sessions.discard(task)
             writer.close()

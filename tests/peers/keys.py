@@ -20,6 +20,11 @@ class Key:
     record: str
 
     @property
+    def algorithm(self) -> str:
+        """As a policy calls it."""
+        return "ed25519" if "k=ed25519" in self.record else "rsa"
+
+    @property
     def zone_line(self) -> str:
         """The record for the zone file of the signing domain."""
         return f"{self.selector}._domainkey TXT {txt(self.record)}\n"

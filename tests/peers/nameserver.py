@@ -46,15 +46,23 @@ class NameServer:
         blocks = "".join(f'zone:\n  name: "{name}"\n  zonefile: "{name}.zone"\n' for name in zones)
         conf = self.home / "nsd.conf"
         conf.write_text(CONF.format(address=self.address, port=self.port, home=self.home, zones=blocks))
-        self._program = Program(["/usr/sbin/nsd", "-d", "-c", str(conf)], self.home / "log")
-        self._program.wait_until(lambda: listens(self.address, self.port), "nsd answers")
+        self._program: Program | None = None
+        self.start()
 
     @property
     def server(self) -> str:
         """The entry for `dns.servers`."""
         return f"{self.address}:{self.port}"
 
+    def start(self) -> None:
+        """Serves, again after `stop`."""
+        command = ["/usr/sbin/nsd", "-d", "-c", str(self.home / "nsd.conf")]
+        self._program = Program(command, self.home / "log")
+        self._program.wait_until(lambda: listens(self.address, self.port), "nsd answers")
+
     def stop(self) -> None:
+        """Ends; questions are refused by the kernel."""
+        assert self._program is not None
         self._program.stop()
 
 

@@ -174,6 +174,8 @@ class Receiver:
             await _Conversation(self, number, reader, writer).run()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError):
             pass
+        except asyncio.CancelledError:
+            pass  # `stop`; asyncio's streams would log a handler that ends cancelled
         finally:
             self._tasks.discard(task)
             writer.transport.abort()

@@ -70,7 +70,8 @@ class Relay:
         """`relay ARGUMENTS` on this configuration."""
         command = [sys.executable, "-m", "relay", *arguments]
         done = subprocess.run(
-            command, input=text, capture_output=True, cwd=ROOT, env=self.environment(), timeout=60, check=False
+            command, input=text, capture_output=True, cwd=ROOT, env=self.environment(), timeout=60,
+            check=False,
         )
         assert not check or done.returncode == 0, (command, done.stdout.decode(), done.stderr.decode())
         return done
@@ -205,8 +206,7 @@ def submit(
 
 def _policy(keys: Mapping[str, Key], stream: Extra, policy: Extra, provider: Extra) -> dict[str, Any]:
     signings = [
-        {"domain": "from", "selector": key.selector, "algorithm": "ed25519" if "k=ed25519" in key.record else "rsa"}
-        for key in keys.values()
+        {"domain": "from", "selector": key.selector, "algorithm": key.algorithm} for key in keys.values()
     ]
     limits = {"connections": 10, "messages_per_connection": 100, **(provider or {})}
     return {
