@@ -1,9 +1,12 @@
 """Every mistake in a policy is told with its place and its remedy, all at once."""
 # ruff: noqa: E501 - tables of messages as people see them
 
+import json
 from typing import Annotated
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import Field
 
 from relay.policy.build import build_policy
@@ -246,3 +249,23 @@ def test_the_policys_own_tests(expect, given, differences):
     assert sorted(result.differences) == sorted(differences)
     assert result.passed is (not differences)
     assert bool(result.trail) is bool(differences)
+
+
+WORDS = ["streams", "pools", "routes", "providers", "tests", "name", "when", "any", "all", "not", "pool", "retry",
+         "sources", "mx", "stream", "given", "expect", "sender", "header", "hour", "size", "dkim", "headers", "add"]  # fmt: skip
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=6),
+                   st.sampled_from(["~(", "*", "{x}", ">1", "9-17", "10.0.0.0/33", "1m", "fast"]))  # fmt: skip
+TREES = st.recursive(
+    VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(WORDS[:5]), TREES, max_size=5))
+def test_nothing_that_is_written_raises(tree):
+    node, problems = load(json.dumps(tree), "x.yaml")
+    policy, more = build_policy({"x.yaml": node} if node else {}, listeners=frozenset(), credentials=frozenset())
+    assert policy is None
+    assert all(str(problem) for problem in problems + more)
