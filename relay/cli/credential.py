@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 
 app = noun("credential", "Accounts of the applications that send mail.")
 Name = Annotated[str, typer.Argument(metavar="NAME")]
-Globs = Annotated[
-    list[str] | None, typer.Option("--senders", metavar="GLOB", help="Addresses it may send as.")
-]
-Networks = Annotated[
-    list[str] | None, typer.Option("--network", metavar="CIDR", help="Where it may be used.")
-]
+Globs = Annotated[list[str] | None, typer.Option("--senders", metavar="GLOB", help="Addresses it may send as.")]
+Networks = Annotated[list[str] | None, typer.Option("--network", metavar="CIDR", help="Where it may be used.")]
 RELOAD = "it counts after: relay reload"
 
 
@@ -101,8 +97,7 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = None) -
             (
                 row["name"],
                 ", ".join(row["senders"]) or "any",
-                row["stream"]
-                or (f"chooses: {', '.join(row['may_choose'])}" if row["may_choose"] else "by policy"),
+                row["stream"] or (f"chooses: {', '.join(row['may_choose'])}" if row["may_choose"] else "by policy"),
                 ", ".join(row["networks"]) or "anywhere",
                 row["created"] or "-",
                 row["note"] or "-",

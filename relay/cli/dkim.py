@@ -23,9 +23,7 @@ app = noun("dkim", "Signing keys, and the DNS records that go with them.")
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN")]
 Selector = Annotated[str, typer.Argument(metavar="SELECTOR")]
 MaybeSelector = Annotated[str, typer.Argument(metavar="[SELECTOR]", help="Default: all of the domain.")]
-Folder = Annotated[
-    Path | None, typer.Option("--keys", metavar="FOLDER", help="Default: dkim in the data folder.")
-]
+Folder = Annotated[Path | None, typer.Option("--keys", metavar="FOLDER", help="Default: dkim in the data folder.")]
 DNS_S = 10.0  # one question with its retries
 
 

@@ -51,9 +51,7 @@ StreamOption = Annotated[str, typer.Option("--stream", metavar="GLOB")]
 RecipientOption = Annotated[str, typer.Option("--recipient", metavar="GLOB")]
 SenderOption = Annotated[str, typer.Option("--sender", metavar="GLOB")]
 MessageOption = Annotated[str, typer.Option("--message", metavar="ID")]
-SinceOption = Annotated[
-    str, typer.Option("--since", metavar="1h|2026-03-01[T12:00]", help="Age or UTC time.")
-]
+SinceOption = Annotated[str, typer.Option("--since", metavar="1h|2026-03-01[T12:00]", help="Age or UTC time.")]
 
 
 @app.command("tail")
@@ -104,16 +102,12 @@ def export(
         _write_json(row)
 
 
-def make_filter(
-    event: str, stream: str, recipient: str, sender: str, message: str, since: str
-) -> EventFilter:
+def make_filter(event: str, stream: str, recipient: str, sender: str, message: str, since: str) -> EventFilter:
     """An EventFilter; raises Misused for an event or a time that cannot be."""
     if event and event not in NAMES:
         names = tuple(sorted(NAMES))
         raise Misused(f"no event is called {event!r}{nearest(event, names)}; there are: {', '.join(names)}")
-    return EventFilter(
-        event, stream, recipient, sender, message, moment_of(since, time.time()) if since else 0.0
-    )
+    return EventFilter(event, stream, recipient, sender, message, moment_of(since, time.time()) if since else 0.0)
 
 
 def moment_of(text: str, now: float) -> float:

@@ -28,9 +28,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 # Every noun of the command line is made by this: one look, no shell completion code, no boxes.
 def noun(name: str, text: str) -> typer.Typer:
     """A group of commands about one noun."""
-    return typer.Typer(
-        name=name, help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None
-    )
+    return typer.Typer(name=name, help=text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 def control_of(config: Path | None) -> Control:

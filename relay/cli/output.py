@@ -27,8 +27,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     heads = [name.upper() for name in columns]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (heads, *rows)
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (heads, *rows)
     ]
     return "\n".join(lines)
 

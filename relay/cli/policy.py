@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from relay.policy.model import Policy
 
 app = noun("policy", "The policies: run their tests, explain a decision.")
-Folder = Annotated[
-    Path | None, typer.Option("--policies", metavar="FOLDER", help="Default: the configured one.")
-]
+Folder = Annotated[Path | None, typer.Option("--policies", metavar="FOLDER", help="Default: the configured one.")]
 
 
 @app.command("test")
@@ -70,9 +68,7 @@ def explain(
     from relay.policy.explain import explain_lines
 
     settings, policy = read_policies(folder, config)
-    origin = Origin(
-        client, listener or next(iter(settings.listeners), "") if settings else listener, credential
-    )
+    origin = Origin(client, listener or next(iter(settings.listeners), "") if settings else listener, credential)
     message = read_file(file)
     decision = decide(policy, read_facts(message, sender, recipient, origin, settings), explain=True)
     if as_json:
@@ -138,18 +134,14 @@ def stream_rights(origin: Origin, settings: Config | None) -> tuple[str, tuple[s
         return "", ()
     listener = settings.listeners.get(origin.listener)
     if listener is None:
-        raise Misused(
-            f"no listener is called {origin.listener!r}; there are: {', '.join(settings.listeners)}"
-        )
+        raise Misused(f"no listener is called {origin.listener!r}; there are: {', '.join(settings.listeners)}")
     if not origin.credential:
         return listener.stream, tuple(listener.streams)
     from relay.inbound.credentials import load_credentials
 
     known, _ = load_credentials(str(settings.credentials)) if settings.credentials else ({}, [])
     if origin.credential not in known:
-        raise Misused(
-            f"no credential is called {origin.credential!r}; there are: {', '.join(known) or 'none'}"
-        )
+        raise Misused(f"no credential is called {origin.credential!r}; there are: {', '.join(known) or 'none'}")
     account = known[origin.credential]
     return account.stream or listener.stream, account.streams or tuple(listener.streams)
 

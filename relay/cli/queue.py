@@ -92,9 +92,7 @@ def show_message(
     print()
     show_table(COLUMNS[1:], [_cells(row)[1:] for row in shown["rows"]])
     for attempt in shown["attempts"]:
-        print(
-            clean(f"{moment(attempt['time'])} {attempt['recipient']} {attempt['verdict']}: {attempt['text']}")
-        )
+        print(clean(f"{moment(attempt['time'])} {attempt['recipient']} {attempt['verdict']}: {attempt['text']}"))
     print()
     for line in str(shown["header"]).splitlines():
         print(clean(line.replace("\t", "    ")))

@@ -10,15 +10,11 @@ import typer
 from relay.cli.failure import Misused
 from relay.web.filters import BadFilter, filter_fields, parse_filter
 
-Messages = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="Message ids.", show_default=False)
-]
+Messages = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Message ids.", show_default=False)]
 StreamOption = Annotated[str | None, typer.Option("--stream", metavar="NAME", help="Stream.")]
 DomainOption = Annotated[str | None, typer.Option("--domain", metavar="GLOB", help="Recipient's domain.")]
 SenderOption = Annotated[str | None, typer.Option("--sender", metavar="GLOB", help="Envelope sender.")]
-RecipientOption = Annotated[
-    str | None, typer.Option("--recipient", metavar="GLOB", help="Recipient address.")
-]
+RecipientOption = Annotated[str | None, typer.Option("--recipient", metavar="GLOB", help="Recipient address.")]
 TagOption = Annotated[str | None, typer.Option("--tag", metavar="NAME=GLOB", help="A tag of the message.")]
 StateOption = Annotated[str | None, typer.Option("--state", metavar="queued|held", help="State.")]
 OlderOption = Annotated[str | None, typer.Option("--older-than", metavar="1h", help="Accepted longer ago.")]

@@ -25,18 +25,10 @@ TEXT = "This message was written by relay send.\n"
 
 
 def send(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE.eml]", help="A message; - reads it from input.")
-    ] = None,
-    to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="ADDRESS", help="Recipient; may be repeated.")
-    ] = None,
-    sender: Annotated[
-        str, typer.Option("--from", metavar="ADDRESS", help="Sender. Default: you at this domain.")
-    ] = "",
-    subject: Annotated[
-        str, typer.Option(help="Subject of a message written here.")
-    ] = "A test from relay send",
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE.eml]", help="A message; - reads it from input.")] = None,
+    to: Annotated[list[str] | None, typer.Option("--to", metavar="ADDRESS", help="Recipient; may be repeated.")] = None,
+    sender: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Sender. Default: you at this domain.")] = "",
+    subject: Annotated[str, typer.Option(help="Subject of a message written here.")] = "A test from relay send",
     stream: Annotated[str, typer.Option(help="Ask for this stream (X-Relay-Stream).")] = "",
     as_json: JsonOption = False,
     config: ConfigOption = None,

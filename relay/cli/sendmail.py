@@ -133,9 +133,7 @@ def compose(flags: Flags, data: bytes, caller: Caller) -> tuple[str, list[str], 
     recipients = list(dict.fromkeys(qualified(address, caller.domain) for address in addresses_in(named)))
     if not recipients:
         raise Misused("no recipients: name them, or give -t and a To, Cc or Bcc header")
-    given = (
-        f"{caller.login}@{caller.domain}" if flags.sender is None else _sender(flags.sender, caller.domain)
-    )
+    given = f"{caller.login}@{caller.domain}" if flags.sender is None else _sender(flags.sender, caller.domain)
     if headers.first("from") is None:
         name = flags.full_name or caller.full_name
         headers.append(from_field(name, given or f"{caller.login}@{caller.domain}"))
@@ -174,9 +172,7 @@ def whoami() -> Caller:
     except KeyError:
         return Caller(f"uid{os.getuid()}", "", domain)
     full_name = entry.pw_gecos.partition(",")[0].replace("&", entry.pw_name.capitalize())
-    return Caller(
-        os.environ.get("LOGNAME", "") or entry.pw_name, os.environ.get("NAME", "") or full_name, domain
-    )
+    return Caller(os.environ.get("LOGNAME", "") or entry.pw_name, os.environ.get("NAME", "") or full_name, domain)
 
 
 def _mail_domain() -> str:

@@ -165,6 +165,7 @@ class Config(Entry):
             return values
         values = dict(values)
         if isinstance(hostname := values.get("hostname"), str) and "postmaster" not in values:
+            hostname = hostname.lower()
             parent = hostname.partition(".")[2]
             values["postmaster"] = f"postmaster@{parent if '.' in parent else hostname}"
         if values.get("credentials") and isinstance(listeners := values.get("listeners"), dict):

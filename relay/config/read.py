@@ -9,7 +9,7 @@ from relay.config.model import Config
 from relay.policy.build import build_policy
 from relay.policy.model import Policy
 from relay.policy.strict import MAX_CHARACTERS, Node, Problem, load
-from relay.policy.validate import validate
+from relay.policy.validate import nearest, validate
 
 MAX_FILES = 200
 
@@ -95,16 +95,15 @@ def read_yaml(path: Path, name: str) -> tuple[Node | None, list[Problem]]:
 def _unknown_streams(config: Config, policy: Policy) -> list[Problem]:
     """Streams that listeners name and no policy has."""
     problems = []
-    known = ", ".join(policy.streams)
     for name, listener in config.listeners.items():
-        wanted: list[tuple[str, tuple[str | int, ...]]] = (
-            [(listener.stream, ("stream",))] if listener.stream else []
-        )
-        wanted += [(stream, ("streams", number)) for number, stream in enumerate(listener.streams)]
+        wanted: list[tuple[str, tuple[str | int, ...]]] = [
+            (stream, ("streams", number)) for number, stream in enumerate(listener.streams)
+        ]
+        if listener.stream:
+            wanted.append((listener.stream, ("stream",)))
         for stream, path in wanted:
             if stream not in policy.streams:
-                file, line, column = config.place("listeners", name, *path)
-                problems.append(
-                    Problem(file, line, column, f"there is no stream `{stream}`", f"there are: {known}")
-                )
+                where = config.place("listeners", name, *path)
+                hint = nearest(stream, list(policy.streams))
+                problems.append(Problem(*where, f"there is no stream `{stream}`", hint))
     return problems

@@ -18,6 +18,7 @@ from relay.policy.fields import (
     Refusal,
     ReturnPath,
     Sizes,
+    Target,
     TextList,
     Wait,
 )
@@ -64,7 +65,7 @@ class ObjectiveEntry(Entry):
     """What share of recipients is to have the mail within what time."""
 
     within: Wait
-    share: Percent = Field(alias="for", gt=0, lt=1)
+    share: Target = Field(alias="for")
 
 
 class StreamEntry(Entry):

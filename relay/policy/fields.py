@@ -8,12 +8,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from relay.core.pattern import Pattern, compile_pattern
 from relay.policy.quantities import (
+    PERCENT_SCHEMA,
     Duration,
     Network,
     Text,
     Whole,
     as_list,
     parse_host,
+    parse_percent,
     parse_size,
     parse_text,
     parse_whole,
@@ -93,6 +95,14 @@ def refusal(value: Any) -> str:
     return text
 
 
+def target(value: Any) -> float:
+    """The share of an objective: between nothing and everything."""
+    share = parse_percent(value)
+    if not 0 < share < 1:
+        raise ValueError(f"{shown(value)} can never be promised; write more than 0% and less than 100%")
+    return share
+
+
 def return_path(value: Any) -> str:
     """A domain, or an address."""
     text = parse_text(value)
@@ -164,5 +174,6 @@ Refusal = Annotated[
 ]
 ReturnPath = Annotated[str, BeforeValidator(return_path), WithJsonSchema({"type": "string"})]
 TextList = Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1), _one_or_more("text")]
+Target = Annotated[float, BeforeValidator(target), PERCENT_SCHEMA]
 Count = Annotated[Whole, Field(ge=1)]
 Wait = Annotated[Duration, Field(gt=0)]

@@ -72,10 +72,8 @@ class SqliteStore:
     async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
         """Opens or makes the queue; raises StoreBroken. Unfinished spool files are swept."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = aiosqlite.Connection(partial(open_writer, path), 64)
-        reader = aiosqlite.Connection(partial(open_reader, path), 64)
-        await writer
-        await reader
+        writer = await _connected(partial(open_writer, path))
+        reader = await _connected(partial(open_reader, path))
         store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
         store.swept = store.spool.sweep(await store._read(reading.spooled))
         store._task = asyncio.create_task(store._commit_groups(), name="queue committer")
@@ -246,6 +244,15 @@ class SqliteStore:
 
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await _hop(self._writer, partial(_in_transaction, work=work))
+
+
+async def _connected(connect: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
+    database = aiosqlite.Connection(connect, 64)
+    try:
+        return await database
+    except BaseException:
+        await asyncio.to_thread(database._thread.join)  # it has a last word for this loop
+        raise
 
 
 def _in_transaction(connection: sqlite3.Connection, *, work: Callable[[sqlite3.Connection], T]) -> T:

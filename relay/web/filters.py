@@ -70,9 +70,7 @@ def _seconds(given: Mapping[str, object], name: str) -> float | None:
         return None
     value = given[name]
     try:
-        seconds = (
-            float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
-        )
+        seconds = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
     except ValueError:
         seconds = -1.0
     if not (0 <= seconds < math.inf):

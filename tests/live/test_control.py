@@ -31,9 +31,7 @@ listeners:
 
 
 def row(message, recipient, stream="transactional", state="queued", last=""):
-    return Row(
-        message, 0, recipient, "shop@example.com", stream, "all", state, NOW - 7200, NOW + 60, 2, 4096, last
-    )
+    return Row(message, 0, recipient, "shop@example.com", stream, "all", state, NOW - 7200, NOW + 60, 2, 4096, last)
 
 
 class Desk:
@@ -188,9 +186,7 @@ def test_list(desk, capsys):
 
 
 def test_list_filtered(desk, capsys):
-    code, text = relay(
-        capsys, "queue list --domain slow.* --stream marketing --older-than 1h --state queued --json"
-    )
+    code, text = relay(capsys, "queue list --domain slow.* --stream marketing --older-than 1h --state queued --json")
     assert code == 0
     assert [one["message"] for one in json.loads(text)["rows"]] == ["m2"]
     assert desk.asked == [Filter(stream="marketing", domain="slow.*", state="queued", older_than_s=3600.0)]

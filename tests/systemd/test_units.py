@@ -54,9 +54,7 @@ def test_verify_does_find_what_is_wrong(installed):
 
 @pytest.mark.peers
 def test_exposure_is_at_most_two():
-    done = analyze(
-        "security", "--offline=true", "--threshold=20", "--no-pager", str(SYSTEMD / "relay.service")
-    )
+    done = analyze("security", "--offline=true", "--threshold=20", "--no-pager", str(SYSTEMD / "relay.service"))
     assert done.returncode == 0, done.stdout
     level = re.search(r"Overall exposure level for relay\.service: ([\d.]+)", done.stdout)
     assert level, done.stdout

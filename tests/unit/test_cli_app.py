@@ -79,9 +79,7 @@ def test_wrong_usage_is_2(capsys):
     assert "--stream" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "words", ["queue list", "status", "stream list", "sandbox list", "explain example.org"]
-)
+@pytest.mark.parametrize("words", ["queue list", "status", "stream list", "sandbox list", "explain example.org"])
 def test_without_a_running_relay(words, config, capsys):
     assert run(*words.split(), "--config", config) == 1
     error = capsys.readouterr().err
@@ -133,9 +131,7 @@ def test_policy_test(config, capsys):
 
 def test_policy_test_that_fails(config, capsys):
     policy = config.parent / "policies" / "all.yaml"
-    policy.write_text(
-        POLICY.replace("expect: {stream: transactional}", "expect: {stream: transactional, held: true}")
-    )
+    policy.write_text(POLICY.replace("expect: {stream: transactional}", "expect: {stream: transactional, held: true}"))
     assert run("policy", "test", "--policies", policy.parent) == 1
     out = capsys.readouterr().out
     assert "FAILED all.yaml:" in out
@@ -208,9 +204,7 @@ def test_serve_told_wrongly(words, monkeypatch, capsys):
 def test_sendmail_and_serve_do_not_load_the_terminals_libraries():
     """They start for every mail of a cron job, and stay for months."""
     code = "import sys, relay.__main__, relay.cli.serve, relay.cli.sendmail; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"typer", "rich", "pydantic", "aiohttp"} & set(loaded)
 
 

@@ -17,9 +17,7 @@ DELIVERED = Event(
     "delivered", NOW, "06ab", "you@example.org", "transactional", "receipts", "shop@example.com",
     {"campaign": "spring"}, {"mx": "mx1.example.org", "code": 250, "enhanced": "2.0.0", "text": "queued, thanks"},
 ).as_dict("relay1")  # fmt: skip
-BOUNCED = Event("bounced", NOW + 60, "06ac", "him@example.net", "marketing", detail={"code": 550}).as_dict(
-    "relay1"
-)
+BOUNCED = Event("bounced", NOW + 60, "06ac", "him@example.net", "marketing", detail={"code": 550}).as_dict("relay1")
 
 
 @pytest.fixture
@@ -27,9 +25,7 @@ def folder(tmp_path):
     """Two days; the first ends in a line that a crash tore."""
     first = [json.dumps({**DELIVERED, "message": f"m{i}", "time": NOW - 86400 + i}) for i in range(5)]
     (tmp_path / "events-2026-02-28.jsonl").write_text("\n".join([*first, '{"time": 17723']))
-    (tmp_path / "events-2026-03-01.jsonl").write_text(
-        "".join(json.dumps(e) + "\n" for e in (DELIVERED, BOUNCED))
-    )
+    (tmp_path / "events-2026-03-01.jsonl").write_text("".join(json.dumps(e) + "\n" for e in (DELIVERED, BOUNCED)))
     return tmp_path
 
 
@@ -76,7 +72,8 @@ def test_lines_backwards_across_blocks(size):
 
 def test_a_line_for_people():
     assert event_line(DELIVERED) == (
-        "2026-03-01 12:00:00Z delivered 06ab you@example.org [transactional] via mx1.example.org 250 2.0.0 queued, thanks"
+        "2026-03-01 12:00:00Z delivered 06ab you@example.org [transactional] via mx1.example.org"
+        " 250 2.0.0 queued, thanks"
     )
 
 

@@ -51,7 +51,7 @@ def test_flags_that_are_refused(line):
 
 @pytest.mark.parametrize("mode", ["p", "s", "d"])
 def test_refused_modes_say_what_to_use_instead(mode):
-    with pytest.raises(Misused, match="relay queue list|listener|relay serve"):
+    with pytest.raises(Misused, match=r"relay queue list|listener|relay serve"):
         parse_flags([f"-b{mode}"])
 
 
@@ -109,9 +109,7 @@ def test_php_mail():
 
 def test_no_header_at_all():
     """echo "disk is full" | sendmail ops@example.org"""
-    sender, recipients, data = compose(
-        Flags(recipients=("ops@example.org",)), message(b"disk is full\n"), CRON
-    )
+    sender, recipients, data = compose(Flags(recipients=("ops@example.org",)), message(b"disk is full\n"), CRON)
     assert data == b"From: root <root@web1.example.com>\r\n\r\ndisk is full\r\n"
     assert (sender, recipients) == ("root@web1.example.com", ["ops@example.org"])
 
@@ -122,9 +120,7 @@ def test_the_body_may_begin_with_an_empty_line():
 
 
 def test_resent_fields_count_alone():
-    mail = message(
-        b"To: old@example.org\nResent-To: new@example.org\nResent-Bcc: x@example.org\nFrom: a@b.example\n\n"
-    )
+    mail = message(b"To: old@example.org\nResent-To: new@example.org\nResent-Bcc: x@example.org\nFrom: a@b.example\n\n")
     _, recipients, data = compose(Flags(from_headers=True), mail, CRON)
     assert recipients == ["new@example.org", "x@example.org"]
     assert b"x@example.org" not in data
@@ -132,16 +128,12 @@ def test_resent_fields_count_alone():
 
 def test_headers_and_arguments_are_joined_without_doubles():
     mail = message(b"To: a@b.example\nFrom: x@y.example\n\n")
-    _, recipients, _ = compose(
-        Flags(from_headers=True, recipients=("c@d.example", "a@b.example")), mail, CRON
-    )
+    _, recipients, _ = compose(Flags(from_headers=True, recipients=("c@d.example", "a@b.example")), mail, CRON)
     assert recipients == ["c@d.example", "a@b.example"]
 
 
 def test_groups_and_folded_lists_are_opened():
-    mail = message(
-        b"To: team: a@b.example,\n c@d.example;\nCc: undisclosed-recipients:;\nFrom: x@y.example\n\n"
-    )
+    mail = message(b"To: team: a@b.example,\n c@d.example;\nCc: undisclosed-recipients:;\nFrom: x@y.example\n\n")
     _, recipients, _ = compose(Flags(from_headers=True), mail, CRON)
     assert recipients == ["a@b.example", "c@d.example"]
 

@@ -1,4 +1,5 @@
 """Patterns: globs and regular expressions, and that neither can be made to run for long."""
+# ruff: noqa: E501 - tables of messages as people see them
 
 import re
 from fnmatch import translate

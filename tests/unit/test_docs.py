@@ -109,6 +109,9 @@ def test_every_refusal_is_documented():
     intake = (ROOT / "relay" / "inbound" / "intake.py").read_text()
     for reason in re.findall(r'_refuse\(\s*submission, "([\w-]+)"', intake):
         assert f"| `{reason}` |" in page("refusals.md"), reason
+    for path in (ROOT / "relay" / "prepare").glob("*.py"):
+        for reason in re.findall(r'refused\(\s*"([\w-]+)"', path.read_text()):
+            assert f"| `{reason}` |" in page("refusals.md"), reason
 
 
 def commands(command=None, path=("relay",)):

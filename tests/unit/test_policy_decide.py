@@ -1,4 +1,5 @@
 """Messages and rules: what each condition sees, which stream comes of it, and why."""
+# ruff: noqa: E501 - tables of messages as people see them
 
 import timeit
 from dataclasses import replace

@@ -1,4 +1,5 @@
 """Quantities as people write them, and the words for what is none."""
+# ruff: noqa: E501 - tables of messages as people see them
 
 from ipaddress import ip_network
 
