@@ -8,6 +8,24 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pyt
 CONFIG ?= config/quickstart.yaml
 KEYS := var/quickstart/dkim
 
+define NEXT
+
+Starting the relay; Ctrl-C stops it. Nothing leaves this machine: mail goes into the relay's sandbox.
+In a second terminal, in this folder:
+
+  . .venv/bin/activate
+  relay send --to you@example.com          hand in a message; it prints what to look at next
+  relay sandbox list                       what was received: stream, DKIM verdict, delay
+  swaks --server 127.0.0.1:2525 --from shop@example.com --to you@example.com
+  relay events tail --follow               what happens, as it happens
+  relay status                             the relay itself; http://127.0.0.1:9125/metrics has figures
+
+The mail is decided by policies/*.yaml: change them, then: relay check && relay reload
+README.md goes on from here to production.
+
+endef
+export NEXT
+
 .PHONY: run test lint types bench crash schemas freeze clean help
 .DEFAULT_GOAL := help
 
@@ -16,7 +34,7 @@ help:            ## show this list
 
 run: $(VENV)/installed $(KEYS)/example.com/r1.pem $(KEYS)/example.com/r1e.pem  ## install, make a DKIM key, start the relay
 	@$(RELAY) check --config $(CONFIG)
-	@cat config/quickstart.txt 2>/dev/null || true
+	@echo "$$NEXT"
 	@exec $(RELAY) serve --config $(CONFIG)
 
 test: $(VENV)/installed-test  ## run every test; those that need Debian's mail programs when they are there
@@ -65,7 +83,9 @@ $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/installed
 
 # Two keys of different kinds sign every message: RSA for everyone, Ed25519 (RFC 8463) for those who read it.
 $(KEYS)/example.com/r1.pem: | $(VENV)/installed
-	@$(RELAY) dkim generate example.com r1 --algorithm rsa --keys $(KEYS)
+	@$(RELAY) dkim generate example.com r1 --algorithm rsa --keys $(KEYS) >/dev/null
+	@echo "made a DKIM key: $@"
 
 $(KEYS)/example.com/r1e.pem: | $(VENV)/installed
-	@$(RELAY) dkim generate example.com r1e --algorithm ed25519 --keys $(KEYS)
+	@$(RELAY) dkim generate example.com r1e --algorithm ed25519 --keys $(KEYS) >/dev/null
+	@echo "made a DKIM key: $@"

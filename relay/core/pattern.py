@@ -16,6 +16,7 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 OPEN_REPEAT = 16  # a repeat that may run longer than this can be made slow by the value
+MAX_CHOICES = 16  # bits: 65,536 ways to match at one place
 # Characters looked at, by how the time grows with their number: linear, square, cube. Worst case about
 # 5 million steps of the regex engine (under 0.1 s).
 READ_CHARACTERS = (4000, 4000, 2000, 300)
@@ -112,38 +113,46 @@ def _growth(tree: Any) -> int:
     """How the time to search grows: 1 linear, 2 square, 3 cube; raises ValueError beyond that."""
     starts = ((codes.AT, codes.AT_BEGINNING), (codes.AT, codes.AT_BEGINNING_STRING))
     anchored = len(tree) > 0 and tree[0] in starts
-    growth = _open_repeats(tree, inside=False) + (0 if anchored else 1)
-    if growth >= len(READ_CHARACTERS):
+    opens, choices = _freedom(tree, times=1)
+    growth = opens + (0 if anchored else 1)
+    if growth >= len(READ_CHARACTERS) or choices > MAX_CHOICES:
         raise ValueError(
-            "the regular expression has too many open repeats (`*`, `+`, `{n,}`) and could be made to run"
-            " for seconds; anchor it with `^`, use fewer, or write it as a glob"
+            "the regular expression has too many repeats and choices and could be made to run for seconds;"
+            " anchor it with `^`, use fewer, or write it as a glob"
         )
     return growth
 
 
-def _open_repeats(tree: Iterable[tuple[Any, Any]], *, inside: bool) -> int:
-    """How many repeats without a small bound there are; raises ValueError for one inside another."""
-    count = 0
+def _freedom(tree: Iterable[tuple[Any, Any]], *, times: int) -> tuple[int, int]:
+    """How many repeats have no small bound, and how many choices (bits) small ones and alternatives leave, in
+    what is repeated up to `times`; raises ValueError for freedom inside a long repeat."""
+    opens = choices = 0
     for operation, argument in tree:
         if operation in REPEATS:
             least, most, body = argument
-            is_open = most > OPEN_REPEAT and most != least
-            if inside and (is_open or most > least):
-                raise ValueError(
-                    "the regular expression has a repeat inside a repeat, as in `(a+)*`, and could be made to"
-                    " run for ever; write the inner part without `*`, `+` or `?`"
-                )
-            count += is_open + _open_repeats(body, inside=inside or is_open)
+            _only_outside(times, varies=most > least)
+            is_open = most > OPEN_REPEAT and most > least
+            opens += is_open
+            choices += 0 if is_open else times * int(most - least).bit_length()
+            found = [_freedom(body, times=times * int(most))]
         elif operation is codes.BRANCH:
-            if inside:
-                raise ValueError(
-                    "the regular expression repeats a choice, as in `(a|b)*`, and could be made to run for"
-                    " ever; use a set of characters like `[ab]*`, or repeat at most 16 times"
-                )
-            count += max(_open_repeats(branch, inside=inside) for branch in argument[1])
+            _only_outside(times, varies=True)
+            choices += times * (len(argument[1]) - 1).bit_length()
+            inner = [_freedom(branch, times=times) for branch in argument[1]]
+            found = [(max(one[0] for one in inner), max(one[1] for one in inner))]
         else:
-            count += sum(_open_repeats(part, inside=inside) for part in _parts(argument))
-    return count
+            found = [_freedom(part, times=times) for part in _parts(argument)]
+        opens += sum(one[0] for one in found)
+        choices += sum(one[1] for one in found)
+    return opens, choices
+
+
+def _only_outside(times: int, *, varies: bool) -> None:
+    if varies and times > OPEN_REPEAT:
+        raise ValueError(
+            "the regular expression repeats what can itself be matched in several ways, as in `(a+)*` or"
+            " `(a|b)*`, and could be made to run for ever; write the inner part without `*`, `+`, `?` or `|`"
+        )
 
 
 def _parts(argument: Any) -> list[Any]:

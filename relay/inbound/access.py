@@ -23,7 +23,7 @@ from relay.core.reply import Reply
 from relay.inbound.backoff import Backoff
 from relay.inbound.credentials import HASHER, Credential, verify
 from relay.inbound.refusals import Refused
-from relay.inbound.settings import within
+from relay.inbound.settings import neighbourhood, within
 
 MAX_PROVED = 10_000
 PROVED_S = 3600.0  # how long a proof lasts without asking argon2 again
@@ -72,7 +72,7 @@ class Access:
         proof = self._proof(name, password, hashed)
         if credential and self._is_proved(proof) and _at_home(credential, address):
             return credential
-        keys = (f"a:{address}", f"n:{name[:128]}")
+        keys = (f"a:{neighbourhood(address)}", f"n:{name[:128]}")
         wait_s = self.backoff.wait_s(keys, self._clock())
         if wait_s is None or self._waiting >= MAX_CHECKS_WAITING:
             raise Refused("auth-throttled")
@@ -115,6 +115,11 @@ class Access:
         self._proved.move_to_end(proof)
         if len(self._proved) > MAX_PROVED:
             self._proved.popitem(last=False)
+
+    def holds(self, credential: Credential) -> bool:
+        """Whether a credential that was proved before is still in the file, with the same password."""
+        now = self.credentials.get(credential.name)
+        return now is not None and now.hash == credential.hash
 
     def check_sender(self, listener: str, credential: str, address: str) -> None:
         """Raises Refused unless this envelope sender may be used; the null sender always may, as reports

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Session as Facts
@@ -62,6 +62,7 @@ class Connection(SMTP):
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._closing = False
+        self.waiting = False  # for the client's next line: the moment at which it may be sent away
 
     # the life of a connection
 
@@ -73,8 +74,7 @@ class Connection(SMTP):
         try:
             self.reception.enter(self, self.peer)
         except Refused as refused:
-            assert isinstance(transport, asyncio.Transport)
-            self.transport = transport
+            self.transport = cast(asyncio.Transport, transport)
             self._note(refused.reason, refused.reply)
             if self.settings.tls != "implicit":
                 self.transport.write(encode(refused.reply))
@@ -180,6 +180,7 @@ class Connection(SMTP):
             await self.flush()
         if self._closing:
             raise EndOfInput
+        self.waiting = True
         try:
             return await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError as error:
@@ -187,6 +188,8 @@ class Connection(SMTP):
             raise Refused("line-too-long", limit=MAX_LINE) from None
         except asyncio.IncompleteReadError:
             raise EndOfInput from None
+        finally:
+            self.waiting = False
 
     async def _skip_line(self, consumed: int) -> None:
         """Reads on to the end of a line that is too long, without keeping it."""
@@ -208,8 +211,7 @@ class Connection(SMTP):
 
     def _wrap(self, transport: asyncio.WriteTransport) -> None:
         """Goes on over another transport: the one with TLS around the first."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._reader._transport = transport  # type: ignore[attr-defined]
 
     async def read_chunk(self) -> bytes:

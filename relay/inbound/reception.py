@@ -14,7 +14,7 @@ from relay.core.events import Event
 from relay.core.reply import Reply
 from relay.inbound.access import Access
 from relay.inbound.refusals import Refused
-from relay.inbound.settings import ListenerSettings
+from relay.inbound.settings import ListenerSettings, neighbourhood
 from relay.queue.spool import Spool
 
 Accept = Callable[[Submission], Awaitable[Reply]]
@@ -91,10 +91,11 @@ class Reception:
             raise Refused("draining", hostname=settings.hostname)
         if len(self.sessions) >= settings.max_connections:
             raise Refused("too-many-connections")
-        if self._by_client[address] >= settings.max_connections_per_client:
+        near = neighbourhood(address)
+        if self._by_client[near] >= settings.max_connections_per_client:
             raise Refused("too-many-from-client", client=address)
         self.sessions.add(session)
-        self._by_client[address] += 1
+        self._by_client[near] += 1
         self.on_connection(1)
 
     def leave(self, session: Guest, address: str) -> None:
@@ -102,9 +103,10 @@ class Reception:
         if session not in self.sessions:
             return
         self.sessions.remove(session)
-        self._by_client[address] -= 1
-        if self._by_client[address] <= 0:
-            del self._by_client[address]
+        near = neighbourhood(address)
+        self._by_client[near] -= 1
+        if self._by_client[near] <= 0:
+            del self._by_client[near]
         self.on_connection(-1)
         self._left.set()
 

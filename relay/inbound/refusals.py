@@ -99,6 +99,8 @@ REFUSALS: dict[str, Refusal] = {
         "address or account failed often in the last minutes; the pause grows with each failure"),
     "auth-needs-tls": Refusal(538, "5.7.11", "passwords are taken only over TLS; send STARTTLS first", A,
         "or set profile: legacy for a client that cannot"),
+    "credential-changed": Refusal(421, "4.7.0", "the credential has changed, log in again", N,
+        "a reload took the credential away or changed its password while the session lived"),
     "auth-unavailable": Refusal(503, "5.5.1", "AUTH is not offered here", A, "auth: none on this listener"),
     "auth-mechanism": Refusal(504, "5.5.4", "mechanisms here: PLAIN LOGIN", A, "CRAM-MD5, NTLM and others"),
     "auth-again": Refusal(503, "5.5.1", "already authenticated", A, "a second AUTH, RFC 4954 §4"),

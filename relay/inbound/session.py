@@ -33,6 +33,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NOT_IMPLEMENTED = frozenset({"EXPN", "TURN", "ATRN", "ETRN", "SEND", "SOML", "SAML", "BURL"})
 BROWSER = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"})
 MAX_AUTH_FAILURES = 3
+# Refusals that are for the person who set up client or listener: they go to the log with what they mean.
+TELLING = frozenset({"relaying-denied", "sender-denied", "auth-needs-tls", "tls-needed", "bare-line-end",
+                     "bare-line-feed", "bad-recipient", "bad-sender"})  # fmt: skip
 OK = b"250 2.0.0 Ok\r\n"
 TLS_TOO_EARLY = "%s begins with TLS on listener %s: set it to STARTTLS, or point it to tls: implicit"
 TLS_FAILED = "TLS with %s on listener %s failed: %s"
@@ -48,7 +51,6 @@ class Session(Transaction):
         super().__init__(reception, loop)
         self.errors = 0
         self.auth_failures = 0
-        self.waiting = False
         self._heard = reception.settings.tls == "implicit"
         self._oldest = 0.0
 
@@ -99,12 +101,7 @@ class Session(Transaction):
         """One command and what comes of it."""
         try:
             self._check_patience()
-            self.waiting = True
-            try:
-                line = await self.read_line()
-            finally:
-                self.waiting = False
-            verb, arg = self._parse_line(line)
+            verb, arg = self._parse_line(await self.read_line())
             await self._verb(verb)(self, arg)
         except Refused as refused:
             await self._refuse(refused)
@@ -158,6 +155,9 @@ class Session(Transaction):
         answer = refused.reply
         self.say(encode(answer))
         self._note(refused.reason, answer, sender=self.draft.mail.sender if self.draft else "")
+        if refused.reason in TELLING:
+            means = REFUSALS[refused.reason].means
+            log.info("%s on listener %s was told %s (%s)", self.peer, self.settings.name, answer, means)
         counts = REFUSALS[refused.reason].counts
         if counts is Counts.ALWAYS or (counts is Counts.STRANGERS and not self.trusted):
             self.errors += 1

@@ -70,6 +70,17 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 @lru_cache(maxsize=4096)
+def neighbourhood(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 of an IPv6 address, as a host has all of it."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
+
+
+@lru_cache(maxsize=4096)
 def within(address: str, allowed: tuple[Network, ...]) -> bool:
     """Whether an IP address is in one of the networks; an IPv4-mapped IPv6 address counts as IPv4."""
     if not allowed:

@@ -55,13 +55,16 @@ class Transaction(Connection):
         self.receiving = False
         self.silent_commands = 0
         self._client: Client | None = None
+        self._at_home: bool | None = None
 
     @property
     def trusted(self) -> bool:
         """Whether this client may send mail: by a credential, or by its network where that is enough."""
         if self.credential is not None:
             return True
-        return self.settings.auth != "required" and self.settings.contains(self.peer)
+        if self._at_home is None:
+            self._at_home = self.settings.auth != "required" and self.settings.contains(self.peer)
+        return self._at_home
 
     @property
     def auth_open(self) -> bool:
@@ -85,10 +88,15 @@ class Transaction(Connection):
         if mail.size > self.settings.max_message_bytes:
             raise Refused("too-big", limit=self.settings.max_message_bytes)  # RFC 1870 §6.1
         if trusted:
-            account = self.credential.name if self.credential else ""
-            self.reception.access.check_sender(self.settings.name, account, mail.sender)
+            self._check_rights(mail.sender)
         self.draft = Draft(mail)
         self.say(SENDER_OK)
+
+    def _check_rights(self, sender: str) -> None:
+        access, account = self.reception.access, self.credential
+        if account is not None and not access.holds(account):
+            raise Refused("credential-changed")
+        access.check_sender(self.settings.name, account.name if account else "", sender)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """Adds a recipient. RFC 5321 §4.1.1.3."""

@@ -11,6 +11,7 @@ when it was made, after our Received was there.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,7 +36,12 @@ SIGNED = (
     "feedback-id",
 )  # fmt: skip
 # RFC 8058 §4 wants List-Unsubscribe and List-Unsubscribe-Post signed: both begin with list-.
-SIGNED_PREFIXES = (b"content-", b"list-")
+# Content-Length is no MIME field: Postfix, for one, takes it out on the way. A name may hold ";" and "="
+# (RFC 5322 §2.2), which in h= would write tags of the sender's choosing, l= among them.
+SIGNED_BY_PREFIX = re.compile(rb"(?:content-(?!length\Z)|list-)[a-z0-9-]{1,50}")
+MAX_BY_PREFIX = 60  # distinct names; there are two dozen in use, and h= must stay readable for verifiers
+MAX_REPEATS = 20  # of one name; more are nobody's
+MAX_CACHED_FIELDS = 100  # longer header blocks are nobody's layout
 LINE_CHARS = 76  # RFC 5322 §2.1.1 asks for 78 at most
 PADDING, HASH = PKCS1v15(), Prehashed(SHA256())
 
@@ -72,22 +78,24 @@ class Plan:
     h: str
 
 
-@lru_cache(maxsize=512)
 def plan(names: tuple[bytes, ...]) -> Plan:
     """The plan for fields of these lower-case names, top first."""
     places: dict[bytes, list[int]] = {}
     for index, name in enumerate(names):
         places.setdefault(name, []).append(index)
     wanted = [name.encode() for name in SIGNED]
-    wanted += sorted(name for name in places if name.startswith(SIGNED_PREFIXES))
+    wanted += sorted(filter(SIGNED_BY_PREFIX.fullmatch, places))[:MAX_BY_PREFIX]
     order: list[int] = []
     listed: list[str] = []
     for name in wanted:
-        found = places.get(name, [])
-        order += reversed(found)  # §5.4.2: of several, the lowest is meant first
+        found = places.get(name, [])[: -MAX_REPEATS - 1 : -1]  # §5.4.2: of several, the lowest comes first
+        order += found
         extra = name.decode() in OVERSIGNED
         listed += [name.decode()] * (len(found) + extra)
     return Plan(tuple(order), _folded_names(listed))
+
+
+cached_plan = lru_cache(maxsize=512)(plan)
 
 
 def _folded_names(names: Sequence[str]) -> str:
@@ -105,7 +113,8 @@ def _folded_names(names: Sequence[str]) -> str:
 def signed_data(fields: Headers) -> tuple[bytes, str]:
     """The canonical header fields a signature covers, and the h= tag that lists them."""
     rows = fields.fields
-    chosen = plan(tuple([row[0] for row in rows]))
+    names = tuple([row[0] for row in rows])
+    chosen = cached_plan(names) if len(rows) <= MAX_CACHED_FIELDS else plan(names)
     return b"".join([relaxed_header(rows[index][1]) for index in chosen.order]), chosen.h
 
 

@@ -17,8 +17,8 @@ from email.message import Message
 
 from relay.core.content import Body, MemoryBody
 from relay.core.headers import Headers, split_message
-from relay.prepare.repair import Refusal, refused
-from relay.prepare.words import MAX_LINE_BYTES
+from relay.prepare.repair import Refusal, encoded_field, refused
+from relay.prepare.words import MAX_LINE_BYTES, fold
 
 MAX_DEPTH = 20  # no mail program nests deeper than a handful; hostile ones nest thousands
 MAX_PARTS = 1000
@@ -36,7 +36,8 @@ MAX_TYPE_CHARS = 2000  # the standard library's parameter parser is not linear
 @dataclass(frozen=True, slots=True)
 class Part:
     """One leaf of the MIME tree: data[start:end] of the message body are its header block, the empty line
-    and its text. `fixed`: may not be changed. `top`: the message has no parts, its fields are its own."""
+    and its text. `fixed`: may not be changed, all of it is `text`. `top`: the message has no parts, its
+    fields are the message's."""
 
     start: int
     end: int
@@ -53,20 +54,36 @@ def reencoded(headers: Headers, body: Body, *, eight_bit: bool, signed: bool) ->
     pieces: list[bytes] = []
     done = 0
     for part in leaves(headers, data, signed=signed):
-        long_line = LONG_LINE.search(part.text)
-        if part.fixed and long_line:
-            return _too_long(data, part, long_line, signed=signed)
-        if part.fixed or not (long_line or (eight_bit and not part.text.isascii())):
+        text_at = part.end - len(part.text)
+        own = data[part.start : text_at]
+        long_line, long_field = LONG_LINE.search(part.text), LONG_LINE.search(own)
+        if part.fixed:
+            if long_line:
+                return _too_long(data, text_at, long_line, signed=signed)
             continue
-        text = encode(part.headers, part.text, top=part.top)
-        own = b"" if part.top else part.headers.to_bytes() + b"\r\n"
-        pieces += [data[done : part.start], own, text]
+        text_in_trouble = long_line or (eight_bit and not part.text.isascii())
+        if not (text_in_trouble or long_field or (eight_bit and not own.isascii())):
+            continue
+        text = encode(part.headers, part.text, top=part.top) if text_in_trouble else part.text
+        new = b"" if part.top else _tidied(part.headers, eight_bit=eight_bit) + b"\r\n"
+        if long_field and LONG_LINE.search(new):
+            return _too_long(data, part.start, long_field, signed=signed)
+        pieces += [data[done : part.start], new, text]
         done = part.end
     return MemoryBody(b"".join([*pieces, data[done:]])) if pieces else body
 
 
-def _too_long(data: bytes, part: Part, found: re.Match[bytes], *, signed: bool) -> Refusal:
-    start = part.end - len(part.text) + found.end() - (MAX_LINE_BYTES + 1)
+def _tidied(headers: Headers, *, eight_bit: bool) -> bytes:
+    """A part's header block with long lines folded and, where asked, 8-bit text (file names) encoded."""
+    fields = []
+    for field in headers.fields:
+        raw = (None if field.raw.isascii() or not eight_bit else encoded_field(field)) or field.raw
+        fields.append(fold(raw) if len(raw) > MAX_LINE_BYTES else raw)
+    return b"".join(fields)
+
+
+def _too_long(data: bytes, offset: int, found: re.Match[bytes], *, signed: bool) -> Refusal:
+    start = offset + found.end() - (MAX_LINE_BYTES + 1)
     number = data.count(b"\n", 0, start) + 1
     end = data.find(b"\r\n", start)
     length = (end if end >= 0 else len(data)) - start
@@ -76,7 +93,8 @@ def _too_long(data: bytes, part: Part, found: re.Match[bytes], *, signed: bool) 
 
 
 def leaves(headers: Headers, data: bytes, *, signed: bool) -> Iterator[Part]:
-    """The leaves of the tree in order of their bytes, preambles and epilogues among them as fixed ones."""
+    """The leaves of the tree in order of their bytes; preambles, epilogues and the header blocks of inner
+    multiparts are among them as fixed ones."""
     if signed:
         yield Part(0, len(data), headers, data, fixed=True)
         return
@@ -99,8 +117,9 @@ def _walk(
     top = depth == 0
     if not kind.startswith("multipart/"):
         fixed = kind.startswith("message/") or transfer_encoding(headers) not in KNOWN
-        yield Part(start, end, headers, data[text_at:end], fixed, top)
+        yield Part(start, end, headers, data[start if fixed else text_at : end], fixed, top)
         return
+    yield Part(start, text_at, headers, data[start:text_at], fixed=True)
     sealed = kind in ("multipart/signed", "multipart/encrypted")
     marks = [] if sealed or not boundary or depth == MAX_DEPTH else _delimiters(boundary, data, text_at, end)
     inner = "message/rfc822" if kind == "multipart/digest" else "text/plain"

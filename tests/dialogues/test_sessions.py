@@ -548,3 +548,30 @@ def test_a_client_that_distrusts_the_certificate_is_explained(caplog: pytest.Log
 
     asyncio.run(run())
     assert "does not trust our certificate" in caplog.text
+
+
+def test_a_credential_taken_away_ends_its_sessions_at_the_next_message() -> None:
+    async def run() -> None:
+        async with stage(auth="required", auth_clear=True) as one:
+            peer = await greeted(one)
+            assert (await peer.ask("AUTH PLAIN AHByaW50ZXIAaW5r")).startswith("235")
+            assert (await peer.ask("MAIL FROM:<>")).startswith("250")
+            await peer.ask("RSET")
+            one.reception.access.replace({}, {})
+            assert (await peer.ask("MAIL FROM:<>")).startswith("421 4.7.0")
+            assert await peer.end() == b""
+            await peer.close()
+
+    asyncio.run(run())
+
+
+def test_draining_sends_away_who_is_asked_for_a_password() -> None:
+    async def run() -> None:
+        async with stage(auth="required", auth_clear=True) as one:
+            peer = await greeted(one)
+            assert (await peer.ask("AUTH LOGIN")).startswith("334")
+            assert await one.listener.drain(5) == 0
+            assert (await peer.reply())[0].startswith("421 4.3.2")
+            await peer.close()
+
+    asyncio.run(run())

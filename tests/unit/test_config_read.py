@@ -181,7 +181,7 @@ def test_policies_with_what_the_config_knows(tmp_path):
     assert policy is None
     assert [str(one).removeprefix(f"{tmp_path}/") for one in problems] == [
         "relay.yaml:6:59: there is no stream `marketin` (did you mean `marketing`? allowed: transactional, marketing)",
-        "relay.yaml:6:79: there is no stream `x` (allowed: transactional, marketing)",
+        "relay.yaml:6:102: there is no stream `x` (allowed: transactional, marketing)",
     ]
 
 

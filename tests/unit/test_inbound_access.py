@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from relay.core.envelope import Client
 from relay.inbound.access import PROVED_S, Access
 from relay.inbound.credentials import Credential, hash_password
 from relay.inbound.refusals import Refused
-from relay.inbound.settings import ListenerSettings, networks, within
+from relay.inbound.settings import ListenerSettings, neighbourhood, networks, within
 
 SHOP = Credential("shop", hash_password("sesame"), senders=("*@shop.example.com",))
 FAR = Credential("far", SHOP.hash, networks=networks(["192.0.2.0/24"]))
@@ -134,3 +135,27 @@ def test_clear_text_passwords_are_for_legacy_listeners_unless_said_otherwise() -
     assert ListenerSettings("a", "h", profile="legacy").clear_auth
     assert ListenerSettings("a", "h", auth_clear=True).clear_auth
     assert not ListenerSettings("a", "h", profile="legacy", auth_clear=False).clear_auth
+
+
+def test_an_ipv6_host_is_its_whole_network() -> None:
+    assert neighbourhood("10.0.0.1") == "10.0.0.1"
+    assert neighbourhood("2001:db8::1") == neighbourhood("2001:db8::ffff") == "2001:db8::/64"
+    assert neighbourhood("fe80::1%eth0") == "fe80::/64"
+    assert neighbourhood("no:address") == "no:address"
+
+
+def test_a_proof_counts_only_while_the_credential_stands(access: Access) -> None:
+    assert access.holds(SHOP)
+    access.replace({"shop": dataclasses.replace(SHOP, senders=("*",))}, {})
+    assert access.holds(SHOP)
+    access.replace({"shop": dataclasses.replace(SHOP, hash="$argon2id$other")}, {})
+    assert not access.holds(SHOP)
+    access.replace({}, {})
+    assert not access.holds(SHOP)
+    client = Client("10.0.0.1", 1, "x", "apps", credential="shop")
+    assert access.check_from(client, "a@shop.example.com") is not None
+
+
+def test_checks_do_not_pile_up(access: Access) -> None:
+    access._waiting = 10_000
+    assert login(access, "shop", "sesame") == "auth-throttled"

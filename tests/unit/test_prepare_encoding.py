@@ -126,6 +126,26 @@ def test_only_the_part_in_trouble_is_touched():
     assert payload(result, 1) == LONG
 
 
+def test_the_fields_of_a_part_are_made_legal_too():
+    name = 'Content-Disposition: attachment; filename="grün.txt"\r\n'.encode()
+    result = encode(mixed(name + b"X-Long:" + b" word" * 300 + b"\r\n\r\nshort"), eight_bit=True)
+    assert result.isascii()
+    assert longest(result) <= 78
+    assert b"\r\n\r\nshort\r\n--b 1--" in result
+    assert message_from_bytes(result).get_payload(0).get_filename() == "grün.txt"
+    assert encode(mixed(name + b"\r\nshort")) == mixed(name + b"\r\nshort")
+    damaged = b"Content-ID: <\xfc>\r\n\r\nshort"
+    assert encode(mixed(damaged), eight_bit=True) == mixed(damaged)
+
+
+def test_a_part_whose_field_cannot_be_folded_is_refused():
+    field = b"X-Long: " + b"x" * 1200 + b"\r\n"
+    assert "line 2 of the body has 1208 bytes" in encode(mixed(field + b"\r\nshort")).reply.text
+    inner = field + mixed(b"\r\nx", boundary=b"in").removeprefix(TOP)
+    assert "line 2 of the body" in encode(mixed(inner)).reply.text
+    assert encode(mixed(field + b"Content-Type: message/rfc822\r\n\r\nx")).reason == "long_line"
+
+
 def test_parts_inside_parts():
     inner = mixed(b"\r\n" + LONG, b"\r\n" + "Grüße".encode(), boundary=b"in").removeprefix(TOP)
     result = encode(mixed(inner, b"\r\nx", kind=b"alternative"), eight_bit=True)

@@ -448,6 +448,7 @@ PIECES = st.sampled_from(
         *(b"Content-Type: multipart/mixed; boundary=b\r\n", b"Content-Type: text/plain\r\n"),
         *(b"Authentication-Results: relay.example.com\r\n", b"X-Relay-A: 1\r\n", b"DKIM-Signature: x\r\n"),
         *(b"--b\r\n", b"--b--\r\n", b"y" * 1000 + b"\r\n", b"z z" * 400 + b"\r\n"),
+        *(b"X-Long:" + b" long" * 300 + b"\r\n", b"X-Longer:" + b"long" * 300 + b"\r\n"),
     ]
 )
 
