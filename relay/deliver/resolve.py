@@ -190,7 +190,7 @@ class Resolver:
         return Route(domain, (Host(domain, 0, (address,)),), self.settings.port), MAX_KEEP_S
 
     async def _ask_addresses(self, name: str) -> tuple[Answer, float]:
-        """A and AAAA together, taking turns, IPv4 first: see docs/decisions on address order."""
+        """A and AAAA together, taking turns, IPv4 first: docs/decisions/0010 says why."""
         kinds = ("A", "AAAA") if self.settings.ipv6 else ("A",)
         answers = await asyncio.gather(*(self._lookup(name, kind) for kind in kinds))
         found = [answer for answer in answers if isinstance(answer, Found)]
