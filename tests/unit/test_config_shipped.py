@@ -1,5 +1,5 @@
 """What is shipped works as it stands: quickstart, production example, policies, schemas."""
-# ruff: noqa: E501 - tables of cases
+
 
 import json
 from pathlib import Path

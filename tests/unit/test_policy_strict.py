@@ -1,5 +1,5 @@
 """Strict YAML: what people regret is refused, each with its place, and nothing raises."""
-# ruff: noqa: E501 - tables of messages as people see them
+
 
 import pytest
 from hypothesis import given, settings
