@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import smtplib
@@ -88,19 +89,29 @@ def submit(address: tuple[str, int], sender: str, recipients: Sequence[str], mes
     further ones (RFC 5321 §4.5.3.1.10). Raises Unreachable or Refused; when only some recipients are
     refused, the others have been taken before Refused is raised."""
     try:
-        with smtplib.SMTP(*address, local_hostname=socket.gethostname(), timeout=TIMEOUT_S) as client:
+        client = smtplib.SMTP(*address, local_hostname=socket.gethostname(), timeout=TIMEOUT_S)
+        try:
             client.ehlo_or_helo_if_needed()
             return _transactions(client, sender, list(recipients), message)
-    except smtplib.SMTPHeloError as error:
-        raise Refused("EHLO", error.smtp_code, _text(error.smtp_error)) from None
-    except smtplib.SMTPConnectError as error:
-        raise Refused("connection", error.smtp_code, _text(error.smtp_error)) from None
-    except (OSError, smtplib.SMTPServerDisconnected) as error:
+        finally:
+            _leave(client)
+    except smtplib.SMTPResponseException as error:
+        phase = {smtplib.SMTPConnectError: "the connection", smtplib.SMTPHeloError: "EHLO"}.get(type(error), "DATA")
+        raise Refused(phase, error.smtp_code, _text(error.smtp_error)) from None
+    except OSError as error:
         host, port = address
         raise Unreachable(
-            f"no relay answers at {host}:{port} ({error}): start it with `relay serve`, or say"
-            " where it is with RELAY_SMTP=HOST:PORT"
+            f"no relay answers at {host}:{port} ({error}): start it with `relay serve`, or say where it is with"
+            " RELAY_SMTP=HOST:PORT"
         ) from None
+
+
+def _leave(client: smtplib.SMTP) -> None:
+    """Says QUIT. Whatever comes of it, the fate of the message is settled: a caller who took trouble here
+    for a failure would send it twice."""
+    with contextlib.suppress(OSError):
+        client.quit()
+    client.close()
 
 
 def _transactions(client: smtplib.SMTP, sender: str, pending: list[str], message: bytes) -> Receipt:

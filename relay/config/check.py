@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from relay.config.model import Config
 from relay.config.paths import read_secret
-from relay.config.read import load_config, load_policies
+from relay.config.read import load_config, load_policies, read_yaml
 from relay.policy.model import Policy, Signing, Stream
 from relay.policy.strict import Problem
 
@@ -56,6 +56,7 @@ def check_all(
     report.problems += problems
     config = report.config
     if config is None:
+        report.problems += _policies_of(Path(path))
         return report
     names = _credentials(report, config, parse_credentials)
     report.policy, problems = load_policies(config.policies, config, credentials=names)
@@ -68,6 +69,15 @@ def check_all(
     report.problems = sorted(set(report.problems))
     report.notes = sorted(set(report.notes))
     return report
+
+
+def _policies_of(path: Path) -> list[Problem]:
+    """What is wrong with the policies of a config that is wrong itself, as far as it names them."""
+    node, _ = read_yaml(path, str(path))
+    folder = node.get("policies") if node else None
+    if folder is None or not isinstance(folder.value, str):
+        return []
+    return load_policies(path.parent / folder.value)[1]
 
 
 def _credentials(

@@ -57,6 +57,7 @@ class Dispatcher:
         self.jobs: set[Job] = set()
         self._gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
         self.tasks = Tasks()
+        self._touched: dict[OutletKey, None] = {}
         self._closed = asyncio.Event()
         self.reminders = Reminders(self._serve_again)
         self.take_policy()
@@ -77,12 +78,19 @@ class Dispatcher:
     def _routed(self, waiting: Waiting, route: Route) -> None:
         stream = self.policy().streams.get(waiting.stream)
         pool = stream.pool if stream else next(iter(self.policy().pools))
-        outlet = self.lanes.push(waiting, pool, route.site)
+        self.lanes.push(waiting, pool, route.site)
         links = self.links.get((pool, route.site))
         if links is None:
             links = self.links[(pool, route.site)] = Links(route)
         links.route = route
-        self.serve(outlet, links)
+        if not self._touched:  # served once for all that is placed in this turn: recipients of one message
+            asyncio.get_running_loop().call_soon(self._serve_touched)  # share a transaction
+        self._touched[(pool, route.site)] = None
+
+    def _serve_touched(self) -> None:
+        touched, self._touched = self._touched, {}
+        for key in touched:
+            self._serve_again(key)
 
     def unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
         """Settles recipients of one stream for which there is no way, or no time left."""
@@ -255,7 +263,7 @@ class Dispatcher:
     # Housekeeping
 
     def _serve_again(self, key: OutletKey) -> None:
-        """A rate may allow more by now."""
+        """There may be something to do in an outlet."""
         outlet, links = self.lanes.outlets.get(key), self.links.get(key)
         if outlet is not None and links is not None and outlet.ready:
             self.serve(outlet, links)

@@ -10,7 +10,7 @@ import base64
 import binascii
 from typing import Protocol
 
-from relay.inbound.connection import MAX_LINE
+from relay.inbound.command import MAX_LINE
 from relay.inbound.refusals import Refused
 
 USERNAME_PROMPT = b"334 VXNlcm5hbWU6\r\n"  # Username:

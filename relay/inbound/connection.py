@@ -20,11 +20,11 @@ from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Session as Facts
 
 from relay.core.reply import Reply
+from relay.inbound.command import MAX_LINE
 from relay.inbound.reception import Reception
 from relay.inbound.refusals import Refused, printable
 
 READ_BYTES = 65_536  # one read; the transport pauses at twice that much unread input
-MAX_LINE = 12_288  # octets of the longest command there is, AUTH (RFC 4954 §4)
 MAX_ENDLESS = 1_048_576  # octets read in the hope of a line end
 MAX_UNSENT = 16_384  # octets of replies collected before they leave anyway
 CLOSE_S = 5.0  # how long a closed connection may take to swallow its last reply
@@ -176,7 +176,10 @@ class Connection(SMTP):
 
     async def read_line(self) -> bytes:
         """The next line with its end, at most READ_BYTES long; raises Refused or EndOfInput."""
-        if self._unsent and (self._unsent_bytes > MAX_UNSENT or b"\n" not in self._input()):
+        if self._unsent_bytes > MAX_UNSENT:  # more than a thousand commands at once: let others have a turn
+            await self.flush()
+            await asyncio.sleep(0)
+        elif self._unsent and b"\n" not in self._input():
             await self.flush()
         if self._closing:
             raise EndOfInput

@@ -119,7 +119,7 @@ class Receiver:
             raise Refused("bare-line-end")
         body: MemoryBody | FileBody
         if self._writer is not None:
-            header, body = self._header or b"", self._writer.finish()
+            header, body = self._header or b"", self._close(self._writer)
             self._writer = None
         else:
             data = reader.take()
@@ -127,6 +127,13 @@ class Receiver:
             self._check_header(header)
             body = MemoryBody(rest)
         return Content(header, body, reader.eight_bit, reader.long_lines)
+
+    def _close(self, writer: SpoolWriter) -> FileBody:
+        try:
+            return writer.finish()
+        except OSError as error:  # some file systems tell of a full disk only now
+            log.error("cannot close a file of the spool: %s", error)
+            raise Refused("no-space") from error
 
     def discard(self) -> None:
         """Removes the spool file: the message was refused, or its client is gone."""

@@ -49,7 +49,7 @@ REFUSALS: dict[str, Refusal] = {
     "too-many-commands": Refusal(421, "4.7.0", "too many commands without mail", N,
         "max_idle_commands of the listener is reached"),
     "session-too-old": Refusal(421, "4.3.2", "{hostname} closes an old connection, please reconnect", N,
-        "session_s of the listener is over; a kept connection begins anew"),
+        "session_timeout_s of the listener is over; a kept connection begins anew"),
     "tls-on-plain-port": Refusal(421, "4.7.0", "TLS was spoken before STARTTLS", N,
         "the client begins with TLS: point it to a listener with tls: implicit"),
     "tls-failed": Refusal(421, "4.7.0", "the TLS handshake failed", N,

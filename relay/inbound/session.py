@@ -12,24 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import ssl
 from collections.abc import Awaitable, Callable
 
 from relay.core.reply import Reply
 from relay.inbound.auth import ask_password
-from relay.inbound.connection import MAX_LINE, EndOfInput, encode
+from relay.inbound.command import parse_command
+from relay.inbound.connection import EndOfInput, encode
 from relay.inbound.params import helo_text
 from relay.inbound.reception import Reception
 from relay.inbound.refusals import REFUSALS, Counts, Refused
 from relay.inbound.tls import failure_hint
 from relay.inbound.transaction import BUSY_S, Transaction
 
-# Octets of a command line with its CRLF: 512 (RFC 5321 §4.5.3.1.4) plus what each extension adds: SIZE 26,
-# 8BITMIME 17, SMTPUTF8 10 (and longer paths), AUTH 500, DSN 117 on MAIL and 530 on RCPT; rounded up.
-LINE_LIMITS = {"MAIL": 2048, "RCPT": 2048, "AUTH": MAX_LINE}
-LINE_LIMIT = 512
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NOT_IMPLEMENTED = frozenset({"EXPN", "TURN", "ATRN", "ETRN", "SEND", "SOML", "SAML", "BURL"})
 BROWSER = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"})
 MAX_AUTH_FAILURES = 3
@@ -81,7 +76,7 @@ class Session(Transaction):
     async def _handle_client(self) -> None:
         """The task of one connection; aiosmtpd starts it under this name."""
         try:
-            self._oldest = self.loop.time() + self.settings.session_s
+            self._oldest = self.loop.time() + self.settings.session_timeout_s
             if self.settings.tls == "implicit":
                 await self._start_tls()
             self.say(f"220 {self.hostname} ESMTP\r\n".encode())
@@ -101,7 +96,7 @@ class Session(Transaction):
         """One command and what comes of it."""
         try:
             self._check_patience()
-            verb, arg = self._parse_line(await self.read_line())
+            verb, arg = parse_command(await self.read_line(), legacy=self.settings.legacy)
             await self._verb(verb)(self, arg)
         except Refused as refused:
             await self._refuse(refused)
@@ -123,24 +118,6 @@ class Session(Transaction):
                 raise Refused("too-many-commands")
             if self._deadline - self.settings.idle_timeout_s > self._oldest:
                 raise Refused("session-too-old", hostname=self.hostname)
-
-    def _parse_line(self, line: bytes) -> tuple[str, str | None]:
-        """Verb in upper case and argument, None when there is none; raises Refused."""
-        if line.endswith(b"\r\n"):
-            text = line[:-2].decode("utf-8", "surrogateescape")
-        elif self.settings.legacy:
-            text = line[:-1].decode("utf-8", "surrogateescape")
-        else:
-            raise Refused("bare-line-feed")
-        if not text.isprintable() and CONTROL.search(text):
-            raise Refused("control-character")
-        verb, _, arg = text.partition(" ")
-        verb = verb.upper()
-        if len(line) > (limit := LINE_LIMITS.get(verb, LINE_LIMIT)):
-            raise Refused("line-too-long", limit=limit)
-        if not verb and not arg.strip():
-            raise Refused("empty-line")
-        return verb, arg.strip(" ") or None
 
     def _verb(self, verb: str) -> Callable[[Session, str | None], Awaitable[None]]:
         method = VERBS.get(verb)
@@ -289,9 +266,8 @@ class Session(Transaction):
     async def smtp_BDAT(self, arg: str | None) -> None:
         """Not announced (RFC 3030); still its bytes are counted off, lest they be taken for commands."""
         size = (arg or "").split(" ")[0]
-        if not (size.isascii() and size.isdigit() and int(size[:20]) <= self.settings.max_message_bytes):
-            raise Refused("too-big", limit=self.settings.max_message_bytes) if size else Refused(
-                "syntax", syntax="BDAT size [LAST]")
+        if not (size.isascii() and size.isdigit() and len(size) <= 20):
+            raise Refused("syntax", syntax="BDAT size [LAST]")
         left = int(size)
         while left:
             chunk = await self.read_chunk()

@@ -22,7 +22,7 @@ class ListenerSettings:
     Limits and where they come from: at least 100 recipients and 5 minutes between commands (RFC 5321
     §4.5.3.1.8, §4.5.3.2.7), 3 minutes between blocks of DATA (§4.5.3.2.5). `data_min_bytes_per_s` counts
     after `data_grace_s`. `max_errors` ends a session (421) that gives nothing but errors, `max_idle_commands`
-    one that talks on and on without mail, `session_s` one that is simply old (RFC 5321 §3.8).
+    one that talks on and on without mail, `session_timeout_s` one that is simply old (RFC 5321 §3.8).
     """
 
     name: str
@@ -47,7 +47,7 @@ class ListenerSettings:
     data_grace_s: float = 60.0
     data_min_bytes_per_s: float = 1000.0
     tls_handshake_s: float = 30.0
-    session_s: float = 21_600.0
+    session_timeout_s: float = 3600.0
 
     @property
     def legacy(self) -> bool:

@@ -77,6 +77,8 @@ def _words(error: ErrorDetails, kind: str, value: Any) -> tuple[str, str]:
     if kind == "literal_error":
         allowed = [word.strip(" '") for word in str(context["expected"]).replace(" or ", ", ").split(",")]
         return f"{shown(value)} is not allowed", nearest(str(value), allowed)
+    if kind == "too_short":
+        return "must not be empty", ""
     if kind in KINDS:
         return f"must be {KINDS[kind]}, not {shown(value)}", ""
     if kind == "value_error":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import datetime
 import functools
 import ipaddress
+import shutil
 import socket
 import ssl
 import tempfile
@@ -39,6 +41,7 @@ WAIT_S = 10.0
 def certificate() -> tuple[str, str]:
     """Paths of a self-signed certificate and its key, made once for all tests."""
     folder = Path(tempfile.mkdtemp(prefix="relay-test-tls-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.test")])
     now = datetime.datetime.now(datetime.UTC)

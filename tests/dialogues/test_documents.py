@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 HEAD = """# Refusals
 
 Every way the listener says no. `reason` is what the event `refused` and the metric
-`relay_refused_messages_total` carry. "Counts" says whether it counts towards `max_errors`, after which a session
-ends with 421. This file is written by `tests/dialogues/test_documents.py` from `relay/inbound/refusals.py`.
+`relay_refused_messages_total` carry. "Counts" says whether it counts towards `max_errors`, after which a
+session ends with 421. Written by `tests/dialogues/test_documents.py` from `relay/inbound/refusals.py`.
 
 | reason | reply | counts | what it means |
 |---|---|---|---|

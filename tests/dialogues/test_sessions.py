@@ -202,7 +202,7 @@ def test_auth_takes_the_line_rfc_4954_allows() -> None:
 
 def test_old_sessions_are_asked_to_come_again() -> None:
     async def run() -> None:
-        async with stage(session_s=0.05) as one:
+        async with stage(session_timeout_s=0.05) as one:
             peer = await greeted(one)
             await to_data(peer)
             await asyncio.sleep(0.1)
@@ -572,6 +572,57 @@ def test_draining_sends_away_who_is_asked_for_a_password() -> None:
             assert (await peer.ask("AUTH LOGIN")).startswith("334")
             assert await one.listener.drain(5) == 0
             assert (await peer.reply())[0].startswith("421 4.3.2")
+            await peer.close()
+
+    asyncio.run(run())
+
+
+def test_thousands_of_commands_in_one_packet_leave_room_for_others() -> None:
+    async def run() -> None:
+        async with stage(max_idle_commands=10**9) as one:
+            loud, quiet = await greeted(one), await greeted(one)
+            loud.send(b"NOOP\r\n" * 20_000)
+            answered = asyncio.ensure_future(quiet.ask("NOOP"))
+            for _ in range(20_000):
+                assert await loud.line() == "250 2.0.0 Ok"
+            assert await answered == "250 2.0.0 Ok"
+            await loud.close()
+            await quiet.close()
+
+    asyncio.run(run())
+
+
+def test_a_full_implicit_listener_says_nothing_in_clear() -> None:
+    async def run() -> None:
+        async with stage(tls="implicit", max_connections=0) as one:
+            peer = await one.connect()
+            assert await peer.end() == b""
+            assert one.reasons == ["too-many-connections"]
+            await peer.close()
+
+    asyncio.run(run())
+
+
+def test_a_draining_listener_refuses_who_slipped_in() -> None:
+    async def run() -> None:
+        async with stage() as one:
+            one.reception.draining = True
+            peer = await one.connect()
+            assert (await peer.reply())[0].startswith("421 4.3.2")
+            await peer.close()
+
+    asyncio.run(run())
+
+
+def test_a_last_reply_that_is_never_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.inbound.connection.CLOSE_S", 0.1)
+
+    async def run() -> None:
+        async with stage(idle_timeout_s=0.1, max_idle_commands=10**9) as one:
+            peer = await greeted(one)
+            peer.writer.transport.pause_reading()
+            peer.send(b"HELP\r\n" * 500_000)
+            await until(lambda: not one.reception.sessions)
             await peer.close()
 
     asyncio.run(run())

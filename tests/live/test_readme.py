@@ -283,3 +283,11 @@ def test_what_is_not_run_is_at_least_possible(command):
             assert (ROOT / word).exists(), word
         if re.fullmatch(r"relay[a-z-]*\.(service|socket)", word):
             assert (ROOT / "systemd" / word).exists(), word
+
+
+def test_the_socket_units_open_what_the_page_configures():
+    listeners = yaml.safe_load(yaml_of("/etc/relay/relay.yaml"))["listeners"]
+    enabled = [word for command in PRODUCTION if "enable --now" in command for word in command.split()]
+    for name in (word for word in enabled if word.endswith(".socket")):
+        unit = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "systemd" / name).read_text(), re.MULTILINE))
+        assert listeners[unit["FileDescriptorName"]]["bind"] == unit["ListenStream"]

@@ -63,6 +63,19 @@ def test_a_config_that_cannot_be_read_is_all_that_is_told(folder):
     assert (report.config, report.policy) == (None, None)
 
 
+def test_a_wrong_config_does_not_hide_wrong_policies(folder):
+    with (folder / "relay.yaml").open("a") as file:
+        file.write("hostnam: x\n")
+    (folder / "policies/routes.yaml").write_text("routs: []\n")
+    assert [one.split(" (")[0] for one in told(folder)] == [
+        "relay.yaml:6:1: unknown key `hostnam`",
+        "policies: no file has `routes:`",
+        "routes.yaml:1:1: unknown section `routs`",
+    ]
+    write(folder / "relay.yaml", b"policies: 5\n")
+    assert not any("routs" in one for one in told(folder))
+
+
 def test_no_key_is_a_note_unless_it_is_required(folder):
     report = check_all(folder / "relay.yaml")
     assert report.ok

@@ -159,3 +159,21 @@ def test_a_proof_counts_only_while_the_credential_stands(access: Access) -> None
 def test_checks_do_not_pile_up(access: Access) -> None:
     access._waiting = 10_000
     assert login(access, "shop", "sesame") == "auth-throttled"
+
+
+def test_proofs_are_bounded_and_a_reload_meanwhile_leaves_none(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.inbound.access.MAX_PROVED", 1)
+    access.replace({"shop": SHOP, "other": Credential("other", SHOP.hash)}, {})
+    login(access, "shop", "sesame")
+    login(access, "other", "sesame")
+    assert len(access._proved) == 1
+
+    async def reload(hashed: str, password: str) -> bool:
+        access.replace({}, {})
+        return True
+
+    access._check = reload  # type: ignore[method-assign]
+    login(access, "shop", "sesame")
+    assert len(access._proved) == 0

@@ -22,7 +22,7 @@ def reason(call: object, *args: object, **more: object) -> str:
 
 
 def test_mail_with_everything() -> None:
-    assert parse_mail("from: <A@b> size=10 body=8bitmime SMTPUTF8 RET=hdrs ENVID=a+2Bb AUTH=<>") == Mail(
+    assert parse_mail("from: <A@b> size=10  body=8bitmime SMTPUTF8 RET=hdrs ENVID=a+2Bb AUTH=<>") == Mail(
         "A@b", 10, "8BITMIME", utf8=True, ret="HDRS", envid="a+2Bb"
     )
 
@@ -49,6 +49,7 @@ def test_mail_with_nothing() -> None:
         ("FROM:<ü@b> BODY=7BIT", "needs-smtputf8"),
         ("FROM:<ü@b> SMTPUTF8X", "unknown-parameter"),
         ("FROM:<a b>", "bad-sender"),
+        ('FROM:<"ü SMTPUTF8"@b> BODY=7BIT', "needs-smtputf8"),
     ],
 )
 def test_mail_refused(text: str, why: str) -> None:

@@ -12,7 +12,7 @@ from relay.inbound.receive import Receiver
 from relay.inbound.reception import MemoryBudget
 from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings
-from relay.queue.spool import FileBody, Spool
+from relay.queue.spool import FileBody, Spool, SpoolWriter
 
 SETTINGS = ListenerSettings("apps", "relay.test")
 
@@ -102,6 +102,20 @@ def test_a_full_disk_is_temporary(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     (tmp_path / "tmp").rmdir()
     assert refusal(b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 20_000, spool=spool) == "no-space"
+
+
+def test_a_disk_that_is_full_only_at_the_close_is_temporary_too(tmp_path: Path) -> None:
+    class Full(SpoolWriter):
+        def finish(self) -> FileBody:
+            raise OSError(28, "No space left on device")
+
+    class FullSpool(Spool):
+        def writer(self) -> SpoolWriter:
+            return Full(self.incoming)
+
+    body = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 20_000
+    assert refusal(body, spool=FullSpool(tmp_path)) == "no-space"
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_loops_are_counted_in_the_header_only(tmp_path: Path) -> None:

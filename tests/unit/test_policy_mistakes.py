@@ -1,11 +1,18 @@
 """Every mistake in a policy is told with its place and its remedy, all at once."""
 # ruff: noqa: E501 - tables of messages as people see them
 
+import json
+from typing import Annotated
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field
 
 from relay.policy.build import build_policy
 from relay.policy.examples import run_examples
 from relay.policy.strict import load
+from relay.policy.validate import Entry, validate
 
 RETRY = "retry: {after: [1m], then: 1h, expire: 24h}"
 GOOD = {
@@ -31,6 +38,14 @@ def stream(text, name="fast"):
 
 def route(text):
     return f"routes:\n  - {{name: r, {text}}}\n  - {{name: rest, stream: fast}}\n"
+
+
+def test_what_pydantic_says_is_told_in_its_own_words():
+    class Short(Entry):
+        word: Annotated[str, Field(max_length=3)]
+
+    _, [problem] = validate(Short, load("word: long\n", "x.yaml")[0], "x.yaml")
+    assert str(problem) == "x.yaml:1:7: word: string should have at most 3 characters"
 
 
 def test_good_ones():
@@ -67,10 +82,10 @@ def test_good_ones():
         ("a", stream("return_path: 'a b'"), "`a b` is no host name"),
         ("a", stream("weight: 0"), "must be at least 1, not `0`"),
         ("a", stream("weight: 1001"), "must be at most 1000"),
-        ("b", "pools:\n  p: {sources: []}\n", "p.sources: list should have at least 1 item"),
+        ("b", "pools:\n  p: {sources: []}\n", "p.sources: must not be empty"),
         ("b", "pools:\n  p: {sources: [{name: s, address: here}]}\n", "`here` is no IP address"),
         ("c", route("stream: fast, when: {sender: '~('}"), "c.yaml:2:44: when.sender: the regular expression does not"),
-        ("c", route("stream: fast, when: {sender: []}"), "should have at least 1 item"),
+        ("c", route("stream: fast, when: {sender: []}"), "when.sender: must not be empty"),
         ("c", route("stream: fast, when: {size: big}"), "`big` is not a size (write it like >1MB, <10k or 10k-1MB)"),
         ("c", route("stream: fast, when: {recipients: true}"), "`true` is not a number of recipients"),
         ("c", route("stream: fast, when: {recipients: '>x'}"), "`>x` is not a number of recipients"),
@@ -234,3 +249,23 @@ def test_the_policys_own_tests(expect, given, differences):
     assert sorted(result.differences) == sorted(differences)
     assert result.passed is (not differences)
     assert bool(result.trail) is bool(differences)
+
+
+WORDS = ["streams", "pools", "routes", "providers", "tests", "name", "when", "any", "all", "not", "pool", "retry",
+         "sources", "mx", "stream", "given", "expect", "sender", "header", "hour", "size", "dkim", "headers", "add"]  # fmt: skip
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=6),
+                   st.sampled_from(["~(", "*", "{x}", ">1", "9-17", "10.0.0.0/33", "1m", "fast"]))  # fmt: skip
+TREES = st.recursive(
+    VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(WORDS[:5]), TREES, max_size=5))
+def test_nothing_that_is_written_raises(tree):
+    node, problems = load(json.dumps(tree), "x.yaml")
+    policy, more = build_policy({"x.yaml": node} if node else {}, listeners=frozenset(), credentials=frozenset())
+    assert policy is None
+    assert all(str(problem) for problem in problems + more)
