@@ -11,8 +11,8 @@ from relay.deliver.outlets import STARTTLS, Terms
 from relay.deliver.resolve import ResolverSettings
 from relay.deliver.settings import DeliverySettings, opportunistic_context, verified_context
 from relay.inbound.credentials import Credential
-from relay.inbound.intake import Standing
 from relay.inbound.settings import ListenerSettings
+from relay.inbound.standing import Standing
 from relay.inbound.tls import server_context
 from relay.smtp.client import StartTls
 from relay.smtp.login import Login
