@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -22,7 +22,7 @@ import aiosqlite
 
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Waiting
-from relay.queue import reading
+from relay.queue import reading, state
 from relay.queue.opening import PAGE_BYTES, open_reader, open_writer
 from relay.queue.operating import change_state, remove_recipients, reschedule
 from relay.queue.spool import Spool
@@ -131,6 +131,14 @@ class SqliteStore:
     async def tally(self) -> Tally:
         """The accounting, from one snapshot of the file."""
         return await self._read(reading.tally)
+
+    async def recall(self, kind: str) -> dict[str, object]:
+        """What was remembered of a kind, by key."""
+        return await self._read(partial(state.recall, kind=kind))
+
+    async def remember(self, kind: str, changes: Mapping[str, object]) -> None:
+        """Keeps JSON values beside the mail, durable on return; None takes a key away."""
+        await self._change(partial(state.remember, kind=kind, changes=changes))
 
     async def hold(self, which: Filter) -> int:
         """Takes queued recipients out of the schedule; returns how many."""

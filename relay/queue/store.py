@@ -5,6 +5,8 @@ the message is not there. `settle` is idempotent by attempt id: said twice, it h
 owns a store: what it has claimed is its own until it settles or dies, and what was claimed at a crash is
 simply queued again. Reading never waits for writing.
 
+`remember` and `recall` keep small facts of shaping (actions in force, quotas) by kind and key.
+
 States: queued (has a due time), held (waits for an operator). Every other state is an end, and the
 recipient's row is gone once it is counted: delivered, bounced, expired, suppressed, cancelled.
 """
@@ -137,6 +139,10 @@ class Store(Protocol):
     async def cancel(self, which: Filter) -> list[Row]: ...
 
     async def tally(self) -> Tally: ...
+
+    async def recall(self, kind: str) -> dict[str, object]: ...
+
+    async def remember(self, kind: str, changes: Mapping[str, object]) -> None: ...
 
     def unhealthy_reason(self) -> str: ...
 

@@ -4,7 +4,7 @@ a real name server. Each scenario compares the summary of events: what happened 
 import pytest
 
 from tests.peers.certificates import server_context
-from tests.peers.receiver import DROP, HANG, always, drip
+from tests.peers.receiver import DROP, HANG, Later, always, drip
 
 pytestmark = pytest.mark.peers
 
@@ -184,8 +184,12 @@ def test_recipients_on_one_site_share_a_transaction(relay, receive):
     assert [message.recipients for message in server.accepted] == [people] * 3
 
 
-def test_a_broken_starttls_does_not_stop_mail(relay, receive):
-    server = receive(10, {"starttls": [b"454 4.7.0 not now\r\n"]}, features=("STARTTLS",))
+BROKEN_TLS = {"refused": b"454 4.7.0 not now\r\n", "rubbish": Later(0.1, b"220 go\r\nrubbish\r\n", by=8)}
+
+
+@pytest.mark.parametrize("answer", BROKEN_TLS.values(), ids=BROKEN_TLS)
+def test_a_broken_starttls_does_not_stop_mail(relay, receive, answer):
+    server = receive(10, {"starttls": always(answer)}, features=("STARTTLS",))
     one = relay(delivery=SHORT)
     message = one.send(SENDER, YOU, MAIL)
     assert one.ends(message)[-1] == ("delivered", YOU, 250)
@@ -282,3 +286,36 @@ def test_what_is_queued_at_the_stop_is_delivered_after_the_start(relay, receive)
     one.start()
     assert one.ends(message)[-1] == ("delivered", YOU, 250)
     assert len(server.accepted) == 1
+
+
+def test_mail_leaves_from_the_address_of_its_pool(relay, receive, place):
+    address = place.address(50)
+    source = {"name": "m1", "address": address, "helo": "m1.shop.test"}
+    server, one = receive(), relay(policy={"pools": {"main": {"sources": [source]}}})
+    one.ends(one.send(SENDER, YOU, MAIL))
+    assert server.seen.peers == [address]
+    assert server.seen.commands[0] == (0, "EHLO m1.shop.test")
+    assert one.events("delivered")[0]["source"] == "m1"
+
+
+def test_a_reply_sent_before_tls_does_not_count_after_it(relay, receive, tmp_path):
+    """RFC 3207 §6; CVE-2021-38371: what a stranger puts in before the handshake must not be believed."""
+    injected = b"220 go\r\n250-mx\r\n250 SIZE 1\r\n"
+    server = receive(10, {"starttls": always(injected)}, tls=server_context(tmp_path, "mx.test"))
+    one = relay(delivery=SHORT)
+    phase, code = first_deferral(one, one.send(SENDER, YOU, MAIL))
+    assert (phase in {"starttls", "tls"}, code) == (True, None)
+    assert server.seen.messages == []
+
+
+def test_one_slow_destination_does_not_hold_up_another(relay, receive):
+    slow, quick = receive(10, {"dot": always(drip(1, b"250 2.0.0 Ok\r\n"))}), receive(11)
+    one = relay(provider={"connections": 2})
+    for _ in range(20):
+        one.send(SENDER, YOU, MAIL)
+    slow.wait(lambda me: me.seen.messages, "a message under way")
+    message = one.send(SENDER, "you@r11.receivers.test", MAIL)
+    assert one.ends(message, timeout_s=5)[-1] == ("delivered", "you@r11.receivers.test", 250)
+    assert len(quick.accepted) == 1
+    assert slow.accepted == [] or len(slow.accepted) < 20
+    assert len(slow.seen.connections) <= 2

@@ -29,7 +29,7 @@ def test_quickstart_and_its_policies():
 
 
 def test_production_example():
-    config, problems = load_config(ROOT / "config/relay.yaml")
+    config, problems = load_config(ROOT / "config/production.yaml")
     assert problems == []
     assert load_policies(ROOT / "policies", config)[1] == []
 

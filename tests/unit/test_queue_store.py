@@ -301,3 +301,16 @@ def test_the_file_has_the_settings_that_make_it_durable(tmp_path):
         }  # fmt: skip
 
     run(scenario())
+
+
+def test_small_facts_outlive_a_restart_and_can_be_taken_back(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as store:
+            await store.remember("ledger", {"a": {"until": 5}, "b": 1})
+            await store.remember("ledger", {"a": {"until": 9}, "b": None})
+            await store.remember("other", {"a": []})
+        async with opened(tmp_path) as store:
+            assert await store.recall("ledger") == {"a": {"until": 9}}
+            assert await store.recall("nothing") == {}
+
+    run(scenario())

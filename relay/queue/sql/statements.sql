@@ -51,3 +51,13 @@ SELECT stream, MIN(received_at) FROM recipient WHERE state = 'queued' GROUP BY s
 
 -- name: spooled
 SELECT id FROM message WHERE spooled;
+
+-- name: recall
+SELECT key, value FROM state WHERE kind = ?1;
+
+-- name: remember
+INSERT INTO state (kind, key, value) VALUES (?1, ?2, ?3)
+ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value;
+
+-- name: forget
+DELETE FROM state WHERE kind = ?1 AND key = ?2;
