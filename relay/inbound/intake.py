@@ -54,6 +54,10 @@ class Intake:
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
 
+    def take(self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing]) -> None:
+        """Replaces what listeners and credentials settle."""
+        self.listeners, self.credentials = listeners, credentials
+
     async def accept(self, submission: Submission) -> Reply:
         """The reply to the final dot. After 250 the message is on stable storage."""
         headers = Headers.parse(submission.content.header)

@@ -62,7 +62,7 @@ def delivery_settings(config: Config, sandbox_port: int) -> DeliverySettings:
         login = Login(user, password)
     return DeliverySettings(
         hostname=config.hostname, fixed=fixed, login=login, connections=delivery.connections,
-        timeouts=Timeouts(**{f"{name}_s": value for name, value in delivery.timeouts.model_dump().items()}),
+        timeouts=Timeouts(**delivery.timeouts.model_dump()),
     )  # fmt: skip
 
 
