@@ -106,13 +106,10 @@ def test_documented_events_exist():
 
 def test_every_refusal_is_documented():
     listed = set(re.findall(r"^\| `([\w-]+)` \| \d{3} ", page("refusals.md"), re.MULTILINE))
-    assert set(REFUSALS) - listed == set(), "run again what wrote docs/refusals.md"
+    assert set(REFUSALS) == listed, "run again what wrote docs/refusals.md"
     intake = (ROOT / "relay" / "inbound" / "intake.py").read_text()
-    for reason in re.findall(r'_refuse\(\s*submission, "([\w-]+)"', intake):
-        assert f"| `{reason}` |" in page("refusals.md"), reason
-    for path in (ROOT / "relay" / "prepare").glob("*.py"):
-        for reason in re.findall(r'refused\(\s*"([\w-]+)"', path.read_text()):
-            assert f"| `{reason}` |" in page("refusals.md"), reason
+    said = set(re.findall(r'_refuse\(\s*submission, "([\w-]+)"', intake))
+    assert {"policy", "queue"} < said <= listed
 
 
 def commands(command=None, path=("relay",)):
