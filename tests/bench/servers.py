@@ -135,7 +135,7 @@ def start_relay(home: Path, sink: int, stack: ExitStack) -> Server:
         "delivery": {"mode": "smarthost", "host": f"127.0.0.1:{sink}", "tls": "never",
                      "host_connections": CONNECTIONS},
         "metrics": {"bind": f"127.0.0.1:{health}"},
-        "drain": "5s",
+        "drain": "1s",
     }  # fmt: skip
     (home / "policies").mkdir()
     (home / "policies" / "all.yaml").write_text(yaml.safe_dump(POLICY))
