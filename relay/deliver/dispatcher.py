@@ -231,6 +231,8 @@ class Dispatcher:
 
     def closed(self, connection: Connection, outcome: Outcome | None) -> None:
         """The connection is gone: its slot is free for another."""
+        if connection not in self._gate_of:
+            return  # it ended before it was ours: its contact says so
         gate, key = self._gate_of.pop(connection)
         self._free_slot(connection, gate)
         gate.open -= 1
