@@ -16,6 +16,7 @@ from relay.core.retry import Retry
 from relay.core.waiting import Mark, Waiting
 from relay.deliver.connection import Connection, Feed, Peer
 from relay.deliver.dispatcher import Dispatcher
+from relay.deliver.drain import drain
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
@@ -48,7 +49,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         waiting = [timer._when for timer in self._scheduled if not timer._cancelled]
         if not self._ready and waiting:
-            self.now = max(self.now, min(waiting))
+            self.now = max(self.now, min(waiting)) + 1e-6  # time never stands still where it is waited for
         super()._run_once()
 
 
@@ -107,9 +108,12 @@ class Wire(asyncio.Transport):
 
 class Receiver:
     """A mail server. `answers` replaces the reply to a verb: a text, a function of the line giving one, or
-    None for silence from then on; "hang up" hangs up. `taken` are the messages: (sender, recipients, bytes)."""
+    None for silence from then on; "hang up" hangs up. It takes `slow_s` over
+    each final dot. `taken` are the messages: (sender, recipients, bytes)."""
 
-    def __init__(self, *, ehlo: Sequence[str] = EHLO, **answers: Any) -> None:
+    def __init__(self, *, ehlo: Sequence[str] = EHLO, slow_s: float = 0.0, **answers: Any) -> None:
+        self.slow_s = slow_s
+        self._busy: set[Wire] = set()
         self.ehlo = list(ehlo)
         self.answers: dict[str, Any] = {"BANNER": "220 mx.example.net", "QUIT": "221 bye"} | answers
         self.taken: list[tuple[str, list[str], bytes]] = []
@@ -135,7 +139,7 @@ class Receiver:
             return
         self.reads.append(data)
         self._left[wire] = self._left.get(wire, b"") + data
-        while not wire.gone and self._step(wire):
+        while not wire.gone and wire not in self._busy and self._step(wire):
             pass
 
     def _step(self, wire: Wire) -> bool:
@@ -147,10 +151,11 @@ class Receiver:
                 return False
             self._left[wire] = whole[end + 5 :]
             self._in_data.discard(wire)
-            sender, recipients = self._envelopes.pop(wire)
-            body = whole[2 : end + 2]
-            if self._answer(wire, "DOT", body.decode("latin-1"), "250 2.0.0 taken").startswith("2"):
-                self.taken.append((sender, recipients, body))
+            if self.slow_s:
+                self._busy.add(wire)
+                wire.loop.call_later(self.slow_s, self._ended, wire, whole[2 : end + 2])
+            else:
+                self._ended(wire, whole[2 : end + 2])
             return True
         line, newline, rest = left.partition(b"\r\n")
         if not newline:
@@ -158,6 +163,14 @@ class Receiver:
         self._left[wire] = rest
         self._command(wire, line.decode())
         return True
+
+    def _ended(self, wire: Wire, body: bytes) -> None:
+        sender, recipients = self._envelopes.pop(wire)
+        if not wire.gone and self._answer(wire, "DOT", body.decode("latin-1"), "250 2.0.0 taken").startswith("2"):
+            self.taken.append((sender, recipients, body))
+        if wire in self._busy:
+            self._busy.discard(wire)
+            self.read(wire, b"")
 
     def _command(self, wire: Wire, line: str) -> None:
         verb = line.split(" ", 1)[0].upper()
@@ -250,12 +263,13 @@ class Queue:
         self.held: set[tuple[str, int]] = set()
         self.ends: dict[tuple[str, int], list[str]] = {}
         self.stored: Callable[[Prepared, list[Waiting]], None] = lambda message, places: None
-        self.troubles: list[Exception] = []
+        self.troubles: list[Exception] = []  # of reading
+        self.refusals: list[Exception] = []  # of writing
 
     async def put(self, message: Prepared) -> None:
         await asyncio.sleep(0)
-        if self.troubles:
-            raise self.troubles.pop(0)
+        if self.refusals:
+            raise self.refusals.pop(0)
         self.messages[message.id] = message
         waits = places(message)
         self.waiting |= {one.key: one for one in waits}
@@ -404,17 +418,17 @@ class Stage:
     async def __aexit__(self, *exc: object) -> None:
         assert not self._pages.done(), self._pages.exception()
         self._pages.cancel()
-        await self.dispatcher.drain(60)
+        await drain(self.dispatcher, 60)
 
     def quiet(self) -> None:
         """Nothing is under way and nothing is counted that is not there."""
-        dispatcher = self.dispatcher
-        assert not dispatcher.jobs
-        gates = dispatcher.gates.gates.values()
-        links = sum(len(one.all) for one in dispatcher.links.values())
-        assert dispatcher.open == sum(gate.open for gate in gates) == links
+        assert not self.dispatcher.jobs
+        connector = self.dispatcher.connector
+        gates = connector.gates.gates.values()
+        links = sum(len(one.all) for one in connector.links.values())
+        assert connector.open == sum(gate.open for gate in gates) == links
         assert not any(count for gate in gates for count in gate.busy.values())
-        assert not any(one.opening for one in dispatcher.links.values())
+        assert not any(one.opening or one.promised for one in connector.links.values())
         assert all(backlog.out >= 0 for backlog in self.pager.backlogs.values())
 
 
