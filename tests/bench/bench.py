@@ -121,7 +121,8 @@ def _deaf() -> None:
 
 def _start(chosen: argparse.Namespace, stack: ExitStack) -> tuple[Bench, dict[str, object]]:
     if len(os.path.abspath(chosen.home)) > LONGEST_HOME:
-        raise Trouble(f"--home {chosen.home}: a Unix socket is made below it, so its own path may have {LONGEST_HOME} bytes")
+        limit = f"a Unix socket is made below it, so its own path may have {LONGEST_HOME} bytes"
+        raise Trouble(f"--home {chosen.home}: {limit}")
     home = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=chosen.home))
     stack.callback(shutil.rmtree, home, ignore_errors=True)
     home.chmod(0o755)  # Postfix and OpenDKIM drop their rights
