@@ -13,6 +13,7 @@ from relay.policy.quantities import (
     Bind,
     Duration,
     Endpoint,
+    Flag,
     HostName,
     Network,
     Size,
@@ -133,6 +134,7 @@ class Events(Entry):
 
     dir: FilePath | None = None
     keep_days: Count = 30
+    facts: Flag = True
 
 
 class Config(Entry):

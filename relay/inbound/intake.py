@@ -24,6 +24,7 @@ from relay.inbound.access import Access
 from relay.inbound.requests import Requests, read_requests
 from relay.policy.decide import Decision, Facts, decide
 from relay.policy.model import Policy, Stream
+from relay.policy.recorded import record
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Edits, Preparer, Refusal
 from relay.prepare.signing import SigningDesk
@@ -45,12 +46,14 @@ class Standing:
 
 
 NO_STANDING = Standing()
+Recorded = Mapping[str, object] | None
 
 
 @dataclass(slots=True)
 class Intake:
     """One relay's way in. `put` stores durably; `publish` tells of refusals (of acceptance the store tells).
-    `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths."""
+    `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths. With
+    `record_facts` the event log gets what the policies looked at."""
 
     policy: Callable[[], Policy]
     access: Access
@@ -63,6 +66,7 @@ class Intake:
     verp_key: bytes
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
+    record_facts: bool = True
 
     async def accept(self, submission: Submission) -> Reply:
         """The reply to the final dot. After 250 the message is on stable storage."""
@@ -70,17 +74,22 @@ class Intake:
         requests = self._requests(submission.client, headers)
         if isinstance(requests, Reply):
             return self._refuse(submission, "request_header", requests)
-        decision = decide(self.policy(), self._facts(submission, headers, requests))
+        policy, facts = self.policy(), self._facts(submission, headers, requests)
+        recorded = record(facts, policy.asked) if self.record_facts else None  # before preparation edits the header
+        decision = decide(policy, facts)
         if decision.refusal is not None or decision.stream is None:
-            return self._refuse(submission, "policy", decision.refusal or BUSY, route=decision.route)
+            return self._refuse(submission, "policy", decision.refusal or BUSY, decision.route, recorded)
         sender = address_in(headers.first("from") or "")
         if refusal := self.access.check_from(submission.client, sender):
             return self._refuse(submission, "from_not_allowed", refusal)
-        return await self._finish(submission, headers, decision, decision.stream, sender)
+        return await self._finish(
+            submission, headers, decision, decision.stream, sender=sender, recorded=recorded
+        )
 
     async def _finish(
-        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, sender: str
-    ) -> Reply:
+        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream,
+        *, sender: str, recorded: Recorded,
+    ) -> Reply:  # fmt: skip
         legacy = submission.client.profile == "legacy"
         content = self.preparer.prepare(
             submission, headers, legacy=legacy, eight_bit=stream.eight_bit,
@@ -93,17 +102,17 @@ class Intake:
             log.error("stream %s requires a signature that cannot be made: %s", stream.name, problem)
             return self._refuse(submission, "signing_key", reply(451, "4.7.5", "this mail cannot be signed now"))
         signed = await self.desk.sign(content, headers, self.keys.signers(stream.signings, domain))
-        return await self._store(submission, decision, stream, signed)
+        return await self._store(submission, decision, stream, signed, recorded)
 
     async def _store(
-        self, submission: Submission, decision: Decision, stream: Stream, content: Content
+        self, submission: Submission, decision: Decision, stream: Stream, content: Content, recorded: Recorded
     ) -> Reply:
         envelope, client = submission.envelope, submission.client
         message = Prepared(
             submission.id, submission.received_at, submission.received_at, envelope,
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
-            held=decision.hold, tags=decision.tags, content=content,
+            held=decision.hold, tags=decision.tags, facts=recorded, content=content,
         )  # fmt: skip
         try:
             await self.put(message)
@@ -147,12 +156,18 @@ class Intake:
             return stream.return_path
         return f"{encode(submission.id, 0, self.verp_key)}@{stream.return_path}"
 
-    def _refuse(self, submission: Submission, reason: str, answer: Reply, route: str = "") -> Reply:
+    def _refuse(
+        self, submission: Submission, reason: str, answer: Reply, route: str = "", recorded: Recorded = None
+    ) -> Reply:
         client = submission.client
-        detail = {
+        detail: dict[str, object] = {
             "listener": client.listener, "client": client.address, "reason": reason,
             "code": answer.code, "enhanced": answer.enhanced, "text": answer.text,
         }  # fmt: skip
+        if recorded is not None:  # what the policies refused they can be asked again
+            recipients = [one.address for one in submission.envelope.recipients]
+            detail |= {"credential": client.credential, "size": submission.content.size, "recipients": recipients}
+            detail["facts"] = recorded
         self.publish(
             Event("refused", self.clock(), sender=submission.envelope.sender, route=route, detail=detail)
         )
