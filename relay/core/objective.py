@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from relay.core.burn import Burn
 from relay.core.classify import Kind
-from relay.core.ids import stretch_end, stretch_of
+from relay.core.ids import STRETCH_CHARS, stretch_end
 
 # Bounces of an address that is wrong or a mailbox that is full or closed: told in time, they are no failure of ours.
 EXCUSED = frozenset({
@@ -40,7 +40,7 @@ class Tracker:
 
     def accepted(self, message: str, recipients: int, now: float, *, held: bool = False) -> None:
         """A message is on disk; `held` by a rule it is not counted."""
-        stretch = stretch_of(message)
+        stretch = message[:STRETCH_CHARS]
         if held and sum(map(len, self.exempt.values())) < HELD_MOST:
             self.exempt.setdefault(stretch, set()).add(message)
             self._closing(stretch)
@@ -58,10 +58,10 @@ class Tracker:
         self.closes_at = min(self.closes_at, at)
         return at
 
-    def ended(self, message: str, now: float, *, age_s: float, delivered: bool, excused: bool) -> None:
+    def ended(self, message: str, now: float, age_s: float, *, delivered: bool, excused: bool) -> None:
         """One recipient came to its end, `age_s` after acceptance. Nothing happens for one that was late
         already, or held."""
-        stretch = stretch_of(message)
+        stretch = message[:STRETCH_CHARS]
         left = self.waiting.get(stretch)
         if left is None or (self.exempt and message in self.exempt.get(stretch, ())):
             return

@@ -13,7 +13,8 @@ from relay.core.events import Event
 from relay.core.objective import EXCUSED, Tracker
 from relay.observe.metrics import Metrics
 
-ENDS = frozenset({"delivered", "bounced", "expired", "cancelled", "suppressed"})
+WITHDRAWN = frozenset({"cancelled", "suppressed"})
+ENDS = WITHDRAWN | {"delivered", "bounced", "expired"}
 Promise = tuple[float, float]  # seconds within which, and what share
 
 
@@ -41,15 +42,14 @@ class Objectives:
         tracker = self.trackers.get(event.stream)
         if tracker is None:
             return
-        name, detail = event.event, event.detail
+        name = event.event
         if name == "accepted":
-            recipients: Any = detail["recipients"]
-            tracker.accepted(event.message, len(recipients), event.time, held="held" in detail)
+            recipients: Any = event.detail["recipients"]
+            tracker.accepted(event.message, len(recipients), event.time, held="held" in event.detail)
         elif name in ENDS and event.message:
-            tracker.ended(
-                event.message, event.time, age_s=detail.get("delay_s", 0.0), delivered=name == "delivered",  # type: ignore[arg-type]
-                excused=name in {"cancelled", "suppressed"} or (name == "bounced" and detail.get("class") in EXCUSED),
-            )  # fmt: skip
+            age_s: Any = event.detail.get("delay_s", 0.0)
+            done = name == "delivered"
+            tracker.ended(event.message, event.time, age_s, delivered=done, excused=not done and _excused(event))
 
     def show(self, metrics: Metrics, now: float) -> None:
         """Brings the metrics up to date; a stream is there with 0 from the beginning, or the first late mail
@@ -95,3 +95,8 @@ class Objectives:
         tracker = self.trackers[stream]
         tracker.burn.restore(kept.get("windows", {}))
         tracker.resume(waiting, held)
+
+
+def _excused(event: Event) -> bool:
+    """Whether an end without delivery says nothing of us."""
+    return event.event in WITHDRAWN or (event.event == "bounced" and event.detail.get("class") in EXCUSED)

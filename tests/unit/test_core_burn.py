@@ -58,7 +58,7 @@ def test_a_restart_forgets_no_window_but_begins_the_counters_anew():
 def test_a_window_of_another_release_is_left_out():
     burn = Burn()
     burn.restore({"30d": [[1, 1, 1]]})
-    assert burn.keep(T0) == dict.fromkeys(WINDOWS_S, [])
+    assert burn.keep(T0) == {name: [] for name in WINDOWS_S}
 
 
 def test_a_clock_that_was_in_the_future_leaves_nothing_behind():

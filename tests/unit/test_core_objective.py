@@ -93,6 +93,13 @@ def test_held_by_a_rule_is_not_counted_and_takes_nothing_from_others():
     assert not one.exempt
 
 
+def test_held_mail_alone_is_forgotten_when_its_time_is_over():
+    one, held = tracker(), mail(T0)
+    one.accepted(held, 1, T0, held=True)
+    assert counts(one, T0 + 60) == (0, 0)
+    assert not one.exempt
+
+
 def test_more_held_mail_than_is_remembered_is_counted(monkeypatch):
     monkeypatch.setattr("relay.core.objective.HELD_MOST", 1)
     one = tracker()
