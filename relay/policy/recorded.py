@@ -1,8 +1,9 @@
 """What a decision was made from, small enough for the event log, and back: `relay policy replay` decides again.
 
 Recorded are the header fields that some rule looks at, and no others: their values where a rule reads them, only
-that they were there where it asks for no more. A name with an empty list was looked for and not found. Listener,
-client, credential, sender, recipients and size are in the event anyway; the time is in the message's id.
+that they were there where it asks for no more. A name with an empty list was looked for and not found. The size is
+the one the rules saw, before signatures. Listener, client, credential, sender and recipients are in the event anyway;
+the time is in the message's id.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def record(facts: Facts, asked: Mapping[str, bool]) -> dict[str, object]:
             values = headers[name := field[0].decode()]
             if len(values) < VALUES_MOST:
                 values.append(field.value[:VALUE_CHARACTERS] if asked[name] else "")
-    found: dict[str, object] = {"headers": headers}
+    found: dict[str, object] = {"headers": headers, "size": facts.size}
     if facts.chosen_stream:
         found["chosen_stream"] = facts.chosen_stream
     if facts.forced_stream:
@@ -88,7 +89,7 @@ def facts_of(row: Mapping[str, Any]) -> Facts:
     return Facts(
         listener=row.get("listener", ""), client=row.get("client", ""), credential=row.get("credential", ""),
         sender=row.get("sender", ""), recipients=tuple(row["recipients"]), headers=Headers(fields),
-        size=int(row["size"]), hour=datetime.datetime.fromtimestamp(received_at, datetime.UTC).hour,
+        size=int(kept.get("size", row["size"])), hour=datetime.datetime.fromtimestamp(received_at, datetime.UTC).hour,
         chosen_stream=kept.get("chosen_stream", ""), forced_stream=kept.get("forced_stream", ""),
     )  # fmt: skip
 
