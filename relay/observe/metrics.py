@@ -16,7 +16,7 @@ from relay.core.events import Event
 DELIVERY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200)
-OUR_FAULT = ("disk_full", "queue", "signing_key")  # reasons to refuse mail that are nobody's fault but ours
+OUR_FAULT = ("disk-full", "queue", "signing-key")  # reasons to refuse mail that are nobody's fault but ours
 OUTCOMES = {"delivered", "deferred", "bounced", "expired", "cancelled"}
 
 
@@ -28,6 +28,14 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        self._declare_mail()
+        self._declare_queue()
+        self._declare_times()
+        self._declare_process()
+        self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
+
+    def _declare_mail(self) -> None:
+        registry = self.registry
         self.accepted = Counter(
             "relay_accepted_messages_total", "Messages answered 250.", ["listener", "stream"], registry=registry
         )
@@ -42,12 +50,25 @@ class Metrics:
             "relay_attempts_total", "Attempts to deliver to a recipient.", ["stream", "provider", "verdict"],
             registry=registry,
         )  # fmt: skip
+        self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
+
+    def _declare_queue(self) -> None:
+        registry = self.registry
         self.queue = Gauge(
             "relay_queue_recipients", "Recipients in the queue.", ["stream", "state"], registry=registry
         )
         self.oldest = Gauge(
             "relay_queue_oldest_seconds", "Age of the oldest queued recipient.", ["stream"], registry=registry
         )
+        self.waiting = Gauge(
+            "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
+        )
+        self.gap = Gauge(
+            "relay_accounting_gap", "Accepted minus ended minus waiting recipients: must be 0.", registry=registry
+        )
+
+    def _declare_times(self) -> None:
+        registry = self.registry
         self.time_to_deliver = Histogram(
             "relay_time_to_deliver_seconds", "From acceptance to delivery.", ["stream"],
             buckets=DELIVERY_BUCKETS_S, registry=registry,
@@ -72,19 +93,15 @@ class Metrics:
             "relay_objective_burn_rate", "Share of missed recipients over the share that may be missed.",
             ["stream", "window"], registry=registry,
         )  # fmt: skip
-        self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
         self.commit_seconds = Histogram(
             "relay_commit_seconds", "Time of one commit, fsync included.", buckets=COMMIT_BUCKETS_S, registry=registry
         )
         self.commit_batch = Histogram(
             "relay_commit_batch_messages", "Messages accepted by one commit.", buckets=BATCH_BUCKETS, registry=registry
         )
-        self.waiting = Gauge(
-            "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
-        )
-        self.gap = Gauge(
-            "relay_accounting_gap", "Accepted minus ended minus waiting recipients: must be 0.", registry=registry
-        )
+
+    def _declare_process(self) -> None:
+        registry = self.registry
         self.reload_success = Gauge(
             "relay_reload_success", "1 if the last reload was taken, 0 if it was refused.", registry=registry
         )
@@ -93,7 +110,6 @@ class Metrics:
         self.reload_success.set(1)
         for reason in OUR_FAULT:  # alerts see a counter grow from 0; one that appears has not grown
             self.refused.labels(reason)
-        self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
     def on_event(self, event: Event) -> None:
         """Counts one event."""

@@ -75,7 +75,7 @@ GENERAL: tuple[Rule, ...] = (
     ),
     _rule(
         "RelayRefusesMail",
-        'sum by (reason) (increase(relay_refused_messages_total{reason=~"disk_full|queue|signing_key"}[5m])) > 0',
+        'sum by (reason) (increase(relay_refused_messages_total{reason=~"disk-full|queue|signing-key"}[5m])) > 0',
         "0m", "page", "mail is refused for a reason of ours, {{ $labels.reason }}: relay events tail --event refused",
     ),
     _rule(

@@ -22,6 +22,7 @@ from relay.policy.simulation import DELIVERED, FAILED, Simulation, Trouble
 
 ENDS = {"delivered": DELIVERED, "bounced": FAILED}
 OF_OUR_OWN = "delivery report"  # the route of reports the relay makes: no policy decides them
+HELD = {True: "held", False: "not held"}
 EXAMPLES_MOST = 3
 DESTINATIONS_MOST = 500_000
 Row = Mapping[str, Any]
@@ -140,7 +141,7 @@ class Replay:
             _note(self.refusals, f"{words[0]} by {route}", f"{words[1]} by {decision.route}", example)
         held = bool(row.get("held"))
         if held != decision.hold and after and not refused:
-            _note(self.holds, _held(held), _held(decision.hold), example)
+            _note(self.holds, HELD[held], HELD[decision.hold], example)
         if not refused and not held:
             self._leave(self.old, row, stream)
         if after and not decision.hold:
@@ -179,7 +180,3 @@ class Replay:
 
 def _note(changes: dict[Pair, Change], before: str, after: str, message: str) -> None:
     changes.setdefault((before, after), Change()).note(message)
-
-
-def _held(held: bool) -> str:
-    return "held" if held else "not held"

@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 import socket
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from relay.config.model import Config
 from relay.core.events import accepted_event
@@ -52,6 +50,7 @@ from relay.prepare.keys import KeyRing, record_text
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
 from relay.service.settings import (
     SANDBOX,
@@ -154,7 +153,7 @@ class Relay:
         self.intake = Intake(
             policy=self.policy, access=self.access, preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
-            verp_key=_secret_file(config.data / "return-path.key"),
+            verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
             record_facts=config.events.facts,
         )  # fmt: skip
@@ -174,17 +173,20 @@ class Relay:
         for listener in self.listeners:
             await listener.start()
 
-    def take(self, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
-        """Replaces policy, credentials, keys and certificates in one step; mail already queued follows the
-        new rules from its next attempt."""
-        self.rules = rules
+    def take(self, config: Config, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
+        """Replaces policy, credentials, keys, certificates and the listeners' settings in one step; mail
+        already queued follows the new rules from its next attempt, sessions that live keep their settings.
+        `config` has what only a restart changes as it was (relay/service/changes.py)."""
+        self.config, self.rules = config, rules
         self.keys.refresh()
         self.access.replace(rules.credentials, self._senders())
-        self.intake.credentials = credential_standings(rules.credentials)
+        self.intake.take(listener_standings(config), credential_standings(rules.credentials))
+        self.intake.preparer.postmaster = config.postmaster
         self.objectives.take(promises(rules.policy))
         self.dispatcher.take_policy()
         for listener in self.listeners:
-            listener.reload(listener.reception.settings, contexts[listener.name])
+            name = listener.name
+            listener.reload(listener_settings(config, name, config.listeners[name]), contexts[name])
 
     async def stop(self, within_s: float) -> None:
         """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
@@ -247,8 +249,9 @@ class Relay:
 
     def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
         return Contact(
-            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed, feed.tried
-        )
+            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed,
+            self.settler.tried,
+        )  # fmt: skip
 
     async def _fixed_route(self) -> Route | Outcome:
         assert self.delivery.fixed is not None
@@ -280,12 +283,3 @@ class Relay:
         port = self.config.delivery.port
         binds = [one.bind for one in self.config.listeners.values() if one.bind.port == port]
         return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104
-
-
-def _secret_file(path: Path) -> bytes:
-    """The bytes of a key made at first use, mode 0600; raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()

@@ -90,7 +90,7 @@ SCENARIOS = {
         "shipped", [BUILD, *objective(CODES, (DAYS, 10, 10)), ("relay_accounting_gap", "0x{n}"),
                     ("relay_reload_success", "1x{n}"),
                     ('relay_queue_oldest_seconds{stream="transactional"}', "80000x{n}"),
-                    ('relay_refused_messages_total{reason="disk_full"}', "0x{n}"),
+                    ('relay_refused_messages_total{reason="disk-full"}', "0x{n}"),
                     ('relay_refused_messages_total{reason="policy"}', "0+9x{n}")], DAYS, set(),
     ),
     "no mail at all": ("shipped", [BUILD, *objective(CODES, (DAYS, 0, 0))], DAYS, set()),
@@ -132,7 +132,7 @@ SCENARIOS = {
     ),
     "a reload was refused": ("shipped", [BUILD, ("relay_reload_success", "1x5 0x{n}")], 20, {"RelayReloadFailed"}),
     "the disk is full": (
-        "shipped", [BUILD, ('relay_refused_messages_total{reason="disk_full"}', "0x10 0+3x{n}")], 14,
+        "shipped", [BUILD, ('relay_refused_messages_total{reason="disk-full"}', "0x10 0+3x{n}")], 14,
         {"RelayRefusesMail"},
     ),
     "commits are slow": (

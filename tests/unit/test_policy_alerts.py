@@ -9,8 +9,9 @@ import yaml
 
 from relay.cli.app import run_app
 from relay.config.read import load_policies
-from relay.observe.metrics import Metrics
-from relay.policy.alerts import FAST_SHARE, alert_rules, alerts_text
+from relay.inbound.refusals import REFUSALS
+from relay.observe.metrics import OUR_FAULT, Metrics
+from relay.policy.alerts import FAST_SHARE, GENERAL, alert_rules, alerts_text
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOREIGN = {"process_cpu_seconds_total", "process_resident_memory_bytes", "ALERTS"}
@@ -159,3 +160,11 @@ def test_no_two_panels_lie_on_each_other():
 )
 def test_the_control_of_these_tests(expr, wrong):
     assert faults(expr) == wrong
+
+
+def test_refusals_that_are_our_fault_are_there_from_the_start():
+    """What has not been refused yet must read 0, or the first refusal is no growth."""
+    [rule] = [one for one in GENERAL if one["alert"] == "RelayRefusesMail"]
+    assert set(re.search(r'reason=~"([^"]*)"', rule["expr"])[1].split("|")) == set(OUR_FAULT) <= set(REFUSALS)
+    for reason in OUR_FAULT:
+        assert Metrics().registry.get_sample_value("relay_refused_messages_total", {"reason": reason}) == 0
