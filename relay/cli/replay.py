@@ -156,7 +156,7 @@ def _results(played: Replay) -> Iterator[tuple[object, ...]]:
             if result := simulation.results.get(name):
                 stream = simulation.policy.streams[name]
                 share = f"{result.in_time / max(1, result.delivered):.3%}" if stream.objective else "-"
-                delays = [_delay(result.quantile(quantile)) for quantile in (0.5, 0.99)]
+                delays = [_delay(result.quantile(quantile)) if result.delivered else "-" for quantile in (0.5, 0.99)]
                 yield name, word, result.delivered, result.bounced, result.expired, *delays, share
 
 

@@ -62,9 +62,9 @@ class Objectives:
             metrics.good.labels(stream).inc(burn.good - good)
             metrics.total.labels(stream).inc(burn.total - total)
             self._shown[stream] = (burn.good, burn.total)
-            metrics.target.labels(stream).set(tracker.target)
+            metrics.target.labels(stream).set(round(tracker.target, 9))
             for window, rate in burn.rates(now, tracker.target).items():
-                metrics.burn.labels(stream, window).set(rate)
+                metrics.burn.labels(stream, window).set(round(rate, 6))
 
     def met(self, stream: str) -> float | None:
         """The share of recipients that met the objective since the start; None before the first."""
