@@ -23,7 +23,7 @@ import aiosqlite
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Waiting
 from relay.queue import reading
-from relay.queue.opening import PAGE_BYTES, open_reader, open_writer
+from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.operating import change_state, remove_recipients, reschedule
 from relay.queue.spool import Spool
 from relay.queue.store import (
@@ -70,15 +70,19 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
-        """Opens or makes the queue; raises StoreBroken. Unfinished spool files are swept."""
+        """Opens or makes the queue; raises StoreBroken, OSError. Unfinished spool files are swept."""
         path.parent.mkdir(parents=True, exist_ok=True)
         writer = aiosqlite.Connection(partial(open_writer, path), 64)
         reader = aiosqlite.Connection(partial(open_reader, path), 64)
-        await writer
-        await reader
-        store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
-        store.swept = store.spool.sweep(await store._read(reading.spooled))
-        store._task = asyncio.create_task(store._commit_groups(), name="queue committer")
+        try:
+            await writer
+            await reader
+            store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
+            store.swept = store.spool.sweep(await store._read(reading.spooled))
+        except BaseException:
+            await abandon(writer, reader)
+            raise
+        store._task = asyncio.create_task(store._commit(), name="queue committer")
         return store
 
     @property
@@ -115,7 +119,7 @@ class SqliteStore:
         return await self._read(partial(reading.due, stream=stream, after=after, before=before, limit=limit))
 
     async def load(self, message: str) -> Stored | None:
-        """The message with the recipients that still wait, or None when it is gone."""
+        """The message with the recipients that still wait for delivery, or None when it is gone."""
         return await self._read(partial(reading.load, message=message, spool=self.spool))
 
     async def find(self, which: Filter, limit: int) -> list[Row]:
@@ -166,6 +170,19 @@ class SqliteStore:
         await self._reader.close()
         await self._writer.close()
 
+    async def _commit(self) -> None:
+        """The committer. However it ends, nobody is left waiting for an answer."""
+        try:
+            await self._commit_groups()
+        except Exception as error:
+            self._reason = self._reason or f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            for _, done in self._next:
+                if not done.done():
+                    done.set_exception(StoreBroken(self._reason or "the queue is closed"))
+            self._next.clear()
+
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
             if not self._wake.is_set() and not await self._woken():
@@ -202,10 +219,14 @@ class SqliteStore:
         self._committed(time.perf_counter() - begun, len(taken))
         self._unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
         self._unchecked += sum(message.content.size for message, _ in taken)
-        for (message, done), places in zip(taken, waiting, strict=True):
-            self._stored(message, places)
-            _done(done)
-        _done(settled)
+        try:
+            for (message, done), places in zip(taken, waiting, strict=True):
+                self._stored(message, places)
+                _done(done)
+        finally:  # durable is durable, whatever those who are told make of it
+            for _, done in taken:
+                _done(done)
+            _done(settled)
 
     def _take_back(self, settlements: list[Settlement], settled: asyncio.Future[None] | None) -> None:
         """Settlements go back to the front of the line; those who wait for later ones wait for both."""

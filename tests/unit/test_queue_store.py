@@ -301,3 +301,18 @@ def test_the_file_has_the_settings_that_make_it_durable(tmp_path):
         }  # fmt: skip
 
     run(scenario())
+
+
+def test_what_is_held_is_not_loaded_for_delivery(tmp_path):
+    """An operator may hold a recipient whose retry is in memory already."""
+
+    async def scenario():
+        async with opened(tmp_path) as store:
+            await store.put(message("m1", "a@example.net", "b@example.net"))
+            await store.hold(Filter(recipient="a@*"))
+            found = await store.load("m1")
+            assert found is not None
+            assert [one.address for one in found.recipients.values()] == ["b@example.net"]
+            assert list(found.recipients) == [1]
+
+    run(scenario())
