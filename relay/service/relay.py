@@ -8,15 +8,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-import secrets
 import socket
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from relay.config.model import Config
 from relay.core.events import Event
@@ -52,6 +51,7 @@ from relay.prepare.keys import KeyRing, record_text
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.secret import secret_file
 from relay.service.settings import (
     SANDBOX,
     credential_standings,
@@ -90,6 +90,7 @@ class Relay:
         self.recent = Recent(RECENT_BYTES)
         self.sandbox: Sandbox | None = None
         self.stopping = False
+        self._opened = contextlib.AsyncExitStack()
         self._metrics_and_log()
 
     def _metrics_and_log(self) -> None:
@@ -113,6 +114,7 @@ class Relay:
             config.queue_file, config.data / "spool",
             stored=self._stored, committed=self.metrics.committed,
         )  # fmt: skip
+        self._opened.push_async_callback(self.store.close)
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
@@ -122,11 +124,13 @@ class Relay:
         if self.config.delivery.mode != SANDBOX:
             return 0
         self.sandbox = Sandbox(self.config.data / "sandbox", dns_txt=self._own_key_record)
+        self._opened.push_async_callback(self.sandbox.close)
         return await self.sandbox.start()
 
     def _make_delivery(self) -> None:
         config, settings = self.config, self.delivery
         self.resolver = Resolver(resolver_settings(config, self._own_addresses()))
+        self._opened.push_async_callback(self.resolver.close)
         self.guard = TargetGuard(tuple(str(network) for network in config.delivery.allow_targets))
         self.context = tls_context(config)
         self.routing = Routing(
@@ -151,7 +155,7 @@ class Relay:
         self.intake = Intake(
             policy=self.policy, access=self.access, preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
-            verp_key=_secret_file(config.data / "return-path.key"),
+            verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
         )  # fmt: skip
 
@@ -195,15 +199,12 @@ class Relay:
         await self.close()
 
     async def close(self) -> None:
-        """Closes everything, in the order in which mail flows."""
+        """Closes everything that was opened, in the order in which mail flows; also after a failed start."""
         for listener in self.listeners:
             await listener.close()
         self.access.close()
         self.desk.close()
-        await self.resolver.close()
-        if self.sandbox is not None:
-            await self.sandbox.close()
-        await self.store.close()
+        await self._opened.aclose()
         self.event_log.close()
 
     def reread_queue(self) -> None:
@@ -290,10 +291,3 @@ class Relay:
         return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104
 
 
-def _secret_file(path: Path) -> bytes:
-    """The bytes of a key made at first use, mode 0600; raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()
