@@ -9,6 +9,7 @@ from types import MappingProxyType
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
     "held", "released", "cancelled", "reloaded",
+    "stream_paused", "stream_released", "source_paused", "source_released",
 })
 NONE: Mapping[str, object] = MappingProxyType({})
 

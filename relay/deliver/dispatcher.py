@@ -10,29 +10,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Sequence
 
-from relay.core.events import Event
 from relay.core.lanes import LaneRules, Lanes, Outlet
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Phase, Trouble, Verdict, judge
 from relay.core.waiting import Waiting
+from relay.deliver.choice import DESTINATION_PAUSED, NO_FAMILY, NO_FAMILY_TEXT, choose
 from relay.deliver.connection import Connection, Peer
-from relay.deliver.contact import Contact
+from relay.deliver.contact import Contact, host_failed
 from relay.deliver.job import Job, make_job
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Gates, Links, OutletKey, Terms
 from relay.deliver.resolve import Route
+from relay.deliver.restraint import OF_SOURCE, Door, Restraint
 from relay.deliver.routing import Routing
 from relay.deliver.settle import Attempt
-from relay.deliver.sources import in_turn
 from relay.deliver.tasks import Reminders, Tasks
 from relay.policy.model import Policy, Source
 from relay.smtp.happenings import Result
-
-log = logging.getLogger("relay.deliver")
 
 PAUSED = "not tried: {reason}; this destination is left alone until it may be tried again"
 
@@ -45,7 +41,9 @@ class Dispatcher:
         self, routing: Routing, loader: Loader, *,
         policy: Callable[[], Policy], make_contact: Callable[[Source, Route, Terms, Dispatcher], Contact],
         left: Callable[[str, int], None], clock: Callable[[], float], connections: int,
+        restraint: Restraint,
     ) -> None:  # fmt: skip
+        self.restraint = restraint
         self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.make_contact, self.left, self.clock = policy, make_contact, left, clock
         self.connections = connections
@@ -55,10 +53,10 @@ class Dispatcher:
         self.open = 0
         self.draining = False
         self.jobs: set[Job] = set()
-        self._gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
+        self.gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
         self.tasks = Tasks()
         self._touched: dict[OutletKey, None] = {}
-        self._closed = asyncio.Event()
+        self.closed_one = asyncio.Event()
         self.reminders = Reminders(self._serve_again)
         self.take_policy()
 
@@ -117,18 +115,19 @@ class Dispatcher:
         if self.open >= self.connections:
             return False
         pool = self.policy().pools.get(outlet.pool)
-        again = float("inf")
-        for source in in_turn(pool, outlet.site) if pool else ():
-            gate = self.gates.gate(source, terms)
-            reason, until = gate.why_not_connect(now)
-            if not reason:
-                self._connect(outlet, links, source, gate, terms)
-                return True
-            if reason == "destination_paused" and not links.all and not links.opening:
-                self._pause(outlet, gate, terms)
-                return False
-            again = min(again, until)
-        self.reminders.set((outlet.pool, outlet.site), again - now)
+        source, gate, reason, until = choose(
+            pool, links.route, terms, gates=self.gates, restraint=self.restraint,
+            streams=self.lanes.order(outlet), now=now,
+        )  # fmt: skip
+        if source is not None and gate is not None:
+            self._connect(outlet, links, source, gate, terms)
+            return True
+        if reason == NO_FAMILY:
+            self._defer_all(outlet, judge(Trouble.SOURCE_UNUSABLE, Phase.CONNECT, NO_FAMILY_TEXT), terms)
+        elif reason == DESTINATION_PAUSED and gate is not None and not links.all and not links.opening:
+            self._pause(outlet, gate, terms)
+        else:
+            self.reminders.set((outlet.pool, outlet.site), until - now)
         return False
 
     def _connect(self, outlet: Outlet, links: Links, source: Source, gate: Gate, terms: Terms) -> None:
@@ -150,11 +149,15 @@ class Dispatcher:
                 gate.open -= 1
                 self.open -= 1
         if isinstance(found, Outcome):
-            self._unreachable(key, links, gate, terms, found)
+            if found.trouble is Trouble.SOURCE_UNUSABLE:
+                self.restraint.unusable(contact.source.name, found.text, self.clock())
+                self._serve_again(key)  # another source takes over, or all wait until this one may be tried
+            else:
+                self._unreachable(key, links, gate, terms, found)
             return
         gate.breaker.succeed()
         links.all.add(found)
-        self._gate_of[found] = (gate, key)
+        self.gate_of[found] = (gate, key)
         found.wake()
 
     def _unreachable(self, key: OutletKey, links: Links, gate: Gate, terms: Terms, outcome: Outcome) -> None:
@@ -181,7 +184,7 @@ class Dispatcher:
 
     def next_job(self, connection: Connection) -> Job | None:
         """The next message for this connection, if lanes and gate allow one."""
-        gate, key = self._gate_of[connection]
+        gate, key = self.gate_of[connection]
         outlet = self.lanes.outlets.get(key)
         now = self.clock()
         self._free_slot(connection, gate)
@@ -194,14 +197,23 @@ class Dispatcher:
         if (ready_at := gate.messages.ready_at(now)) > now:
             self.reminders.set(key, ready_at - now)
             return None
-        taken = self.lanes.take(outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most))
-        return self._start(connection, gate, taken, now) if taken else None
+        door = Door(self.restraint, connection.peer.source, connection.peer.provider, now)
+        taken = self.lanes.take(
+            outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most) and door.may(stream)
+        )
+        if taken:
+            return self._start(connection, gate, taken, now)
+        self.reminders.set(key, door.until - now)
+        if door.reason in OF_SOURCE:
+            asyncio.get_running_loop().call_soon(connection.quit)
+        return None
 
     def _start(self, connection: Connection, gate: Gate, taken: list[Waiting], now: float) -> Job | None:
         stream = taken[0].stream
         self.left(stream, len(taken))
         connection.stream = stream
         gate.start(stream, now)
+        self.restraint.started(stream, connection.peer.source, connection.peer.provider, now)
         stored = self.recent.get(taken[0].message)
         if stored is not None and (job := make_job(stored, taken, now)):
             self.jobs.add(job)
@@ -235,15 +247,15 @@ class Dispatcher:
             attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
             self.settler.settle(job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on)
         if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
-            self._gate_of[connection][0].worked()
+            self.gate_of[connection][0].worked()
 
     def closed(self, connection: Connection, outcome: Outcome | None) -> None:
         """The connection is gone: its slot is free for another."""
-        gate, key = self._gate_of.pop(connection)
+        gate, key = self.gate_of.pop(connection)
         self._free_slot(connection, gate)
         gate.open -= 1
         self.open -= 1
-        self._closed.set()
+        self.closed_one.set()
         links = self.links[key]
         links.all.discard(connection)
         outlet = self.lanes.outlets.get(key)
@@ -268,6 +280,11 @@ class Dispatcher:
         if outlet is not None and links is not None and outlet.ready:
             self.serve(outlet, links)
 
+    def serve_all(self) -> None:
+        """Something that kept mail back is over."""
+        for key in list(self.links):
+            self._serve_again(key)
+
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""
         taken = [waiting for outlet in self.lanes for waiting in self.lanes.drain(outlet)]
@@ -275,27 +292,6 @@ class Dispatcher:
             self.left(waiting.stream, 1)
         return taken
 
-    async def drain(self, within_s: float) -> int:
-        """Starts nothing new, lets what is under way finish; returns how many deliveries were cut off."""
-        self.draining = True
-        end = self.clock() + within_s
-        for connection in list(self._gate_of):
-            connection.quit()
-        while (self._gate_of or self.settler.tasks) and (left_s := end - self.clock()) > 0:
-            self._closed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), min(left_s, 1.0))
-        left = len(self.jobs)
-        for connection in list(self._gate_of):
-            connection.abort()
-        await self.tasks.cancel()
-        await self.settler.tasks.finish()
-        return left
-
     def tried(self, peer: Peer, outcome: Outcome) -> None:
         """One host of a cycle failed; the next is tried. No message was touched by it."""
-        text = outcome.text or str(outcome.reply)
-        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
-        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
-                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
-        self.settler.bus.publish(Event("attempted", self.clock(), detail=detail))
+        self.settler.bus.publish(host_failed(peer, outcome, self.clock()))

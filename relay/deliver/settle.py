@@ -77,6 +77,8 @@ class Ledger:
     def tell(self, name: str, place: Waiting, outcome: Outcome, **more: object) -> None:
         """Notes the event of one recipient."""
         message, attempt = self.stored.message, self.attempt
+        if message.credential:
+            more["credential"] = message.credential
         self.events.append(Event(
             name, attempt.ended_at, message=message.id, recipient=place.address, stream=message.stream,
             route=message.route, sender=message.envelope.sender, tags=message.tags,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 
+from relay.deliver.resolve import Route
 from relay.policy.model import Pool, Source
 
 
@@ -26,6 +27,15 @@ def bind_address(source: Source, target: str) -> tuple[str, int] | None:
     """What to bind to for a target address, or None to leave it to the kernel."""
     address = source.address6 if ":" in target else source.address
     return (address, 0) if address else None
+
+
+def reaches(source: Source, route: Route) -> bool:
+    """Whether the source can reach any address of the route; true for a route without addresses, which is
+    another trouble."""
+    if not source.address and not source.address6:
+        return True
+    addresses = [address for host in route.hosts for address in host.addresses]
+    return not addresses or any(can_reach(source, address) for address in addresses)
 
 
 def can_reach(source: Source, target: str) -> bool:

@@ -50,7 +50,8 @@ NO_STANDING = Standing()
 @dataclass(slots=True)
 class Intake:
     """One relay's way in. `put` stores durably; `publish` tells of refusals (of acceptance the store tells).
-    `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths."""
+    `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths;
+    `held_by` names the brake that holds a message of that stream, credential and tags."""
 
     policy: Callable[[], Policy]
     access: Access
@@ -63,6 +64,7 @@ class Intake:
     verp_key: bytes
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
+    held_by: Callable[[str, str, Mapping[str, str]], str]
 
     async def accept(self, submission: Submission) -> Reply:
         """The reply to the final dot. After 250 the message is on stable storage."""
@@ -99,11 +101,12 @@ class Intake:
         self, submission: Submission, decision: Decision, stream: Stream, content: Content
     ) -> Reply:
         envelope, client = submission.envelope, submission.client
+        held_by = self.held_by(stream.name, client.credential, decision.tags)
         message = Prepared(
             submission.id, submission.received_at, submission.received_at, envelope,
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
-            held=decision.hold, tags=decision.tags, content=content,
+            held=decision.hold or bool(held_by), held_by=held_by, tags=decision.tags, content=content,
         )  # fmt: skip
         try:
             await self.put(message)

@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 import socket
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from relay.config.model import Config
 from relay.core.events import Event
@@ -27,6 +25,7 @@ from relay.core.waiting import Waiting
 from relay.deliver import overview
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
+from relay.deliver.drain import drain
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
@@ -36,6 +35,7 @@ from relay.deliver.resolve import Resolver, Route
 from relay.deliver.routing import FixedRoute, Routing
 from relay.deliver.sandbox import Sandbox
 from relay.deliver.settle import LAST_RESORT, Settler
+from relay.deliver.shaping import Shaping
 from relay.deliver.targets import TargetGuard
 from relay.inbound.access import Access
 from relay.inbound.credentials import Credential
@@ -59,7 +59,9 @@ from relay.service.settings import (
     listener_context,
     listener_settings,
     listener_standings,
+    own_addresses,
     resolver_settings,
+    secret_file,
     tls_context,
 )
 
@@ -115,6 +117,7 @@ class Relay:
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
+        await self.shaping.restore()
         self._make_intake()
 
     async def _start_sandbox(self) -> int:
@@ -125,7 +128,7 @@ class Relay:
 
     def _make_delivery(self) -> None:
         config, settings = self.config, self.delivery
-        self.resolver = Resolver(resolver_settings(config, self._own_addresses()))
+        self.resolver = Resolver(resolver_settings(config, own_addresses(config)))
         self.guard = TargetGuard(tuple(str(network) for network in config.delivery.allow_targets))
         self.context = tls_context(config)
         self.routing = Routing(
@@ -139,9 +142,14 @@ class Relay:
             self.store, self.bus, self.reporter, policy=self.policy, clock=time.time,
             chance=random.random, done=self._settled,
         )  # fmt: skip
+        self.shaping = Shaping(
+            self.store, self.bus, policy=self.policy, clock=time.time, changed=self.reread_queue,
+            wake=self._wake,
+        )  # fmt: skip
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
+            restraint=self.shaping,
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
 
@@ -150,8 +158,9 @@ class Relay:
         self.intake = Intake(
             policy=self.policy, access=self.access, preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
-            verp_key=_secret_file(config.data / "return-path.key"),
+            verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
+            held_by=self.shaping.held_by,
         )  # fmt: skip
 
     async def listen(self, descriptors: dict[str, list[int]]) -> None:
@@ -178,6 +187,7 @@ class Relay:
         self.intake.credentials = credential_standings(rules.credentials)
         self.objectives.clear()
         self.objectives.update(self._objectives())
+        self.shaping.take_policy()
         self.dispatcher.take_policy()
         for listener in self.listeners:
             listener.reload(listener.reception.settings, contexts[listener.name])
@@ -188,7 +198,7 @@ class Relay:
         self.stopping = True
         end = time.monotonic() + within_s
         await asyncio.gather(*(listener.drain(within_s) for listener in self.listeners))
-        cut = await self.dispatcher.drain(max(0.0, end - time.monotonic()))
+        cut = await drain(self.dispatcher, max(0.0, end - time.monotonic()))
         if cut:
             log.warning("%d deliveries were cut off; they are in the queue and will be tried again", cut)
         await self.close()
@@ -200,6 +210,7 @@ class Relay:
         self.access.close()
         self.desk.close()
         await self.resolver.close()
+        await self.shaping.close()
         if self.sandbox is not None:
             await self.sandbox.close()
         await self.store.close()
@@ -218,6 +229,7 @@ class Relay:
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.connections.labels("out").set(self.dispatcher.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
+        self.metrics.shaping_is(*overview.shaping(self.shaping))
 
     # What the parts tell each other
 
@@ -246,6 +258,9 @@ class Relay:
 
     def _left(self, stream: str, count: int) -> None:
         self.pager.backlog(stream).left(count)
+
+    def _wake(self) -> None:
+        self.dispatcher.serve_all()
 
     def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
         return Contact(
@@ -280,18 +295,3 @@ class Relay:
 
     def _senders(self) -> dict[str, tuple[str, ...]]:
         return {name: tuple(one.senders) for name, one in self.config.listeners.items() if one.senders}
-
-    def _own_addresses(self) -> frozenset[str]:
-        """Addresses on which this relay itself answers at the delivery port: MX there is a loop."""
-        port = self.config.delivery.port
-        binds = [one.bind for one in self.config.listeners.values() if one.bind.port == port]
-        return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104
-
-
-def _secret_file(path: Path) -> bytes:
-    """The bytes of a key made at first use, mode 0600; raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()

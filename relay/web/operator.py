@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NotRequired, Protocol, TypedDict
 
 from relay.queue.store import Filter, Row
+from relay.web.shaping import ShapingOperator
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Status(TypedDict):
     reload_problems: list[str]
 
 
-class Operator(Protocol):
+class Operator(ShapingOperator, Protocol):
     """A running relay, as its operators see it. Any method may raise queue.store.StoreBusy (try again)."""
 
     async def find(self, which: Filter, limit: int) -> list[Row]:

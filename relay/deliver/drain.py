@@ -1,0 +1,26 @@
+"""The end of delivery: nothing new starts, what is under way may finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from relay.deliver.dispatcher import Dispatcher
+
+
+async def drain(dispatcher: Dispatcher, within_s: float) -> int:
+    """Starts nothing new, lets what is under way finish; returns how many deliveries were cut off."""
+    dispatcher.draining = True
+    end = dispatcher.clock() + within_s
+    for connection in list(dispatcher.gate_of):
+        connection.quit()
+    while (dispatcher.gate_of or dispatcher.settler.tasks) and (left_s := end - dispatcher.clock()) > 0:
+        dispatcher.closed_one.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(dispatcher.closed_one.wait(), min(left_s, 1.0))
+    left = len(dispatcher.jobs)
+    for connection in list(dispatcher.gate_of):
+        connection.abort()
+    await dispatcher.tasks.cancel()
+    await dispatcher.settler.tasks.finish()
+    return left
