@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.core.events import Event
 from relay.core.outcome import Outcome, Phase, Trouble, judge
 from relay.deliver.connection import Connection, Feed, Peer
 from relay.deliver.resolve import Route
@@ -19,24 +17,9 @@ from relay.deliver.targets import TargetGuard
 from relay.policy.model import Source
 from relay.smtp.client import Conversation, StartTls
 
-log = logging.getLogger("relay.deliver")
-
 ADDRESSES_MOST = 8  # tried in one cycle: RFC 5321 §5.1 asks for at least two
 CANNOT_BIND = {errno.EADDRNOTAVAIL, errno.EACCES, errno.EINVAL}
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-def host_failed(peer: Peer, outcome: Outcome, now: float) -> Event:
-    """What is told of one host of a cycle that failed; the next is tried. No message was touched by it."""
-    text = outcome.text or str(outcome.reply)
-    log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
-    detail: dict[str, object] = {
-        "source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
-        "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text,
-    }  # fmt: skip
-    if outcome.reply is not None:
-        detail |= {"code": outcome.reply.code, "enhanced": outcome.reply.enhanced}
-    return Event("attempted", now, detail=detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Phase, Trouble, Verdict, judge
 from relay.core.waiting import Waiting
 from relay.deliver.choice import DESTINATION_PAUSED, NO_FAMILY, NO_FAMILY_TEXT, choose
-from relay.deliver.connection import Connection, Peer
-from relay.deliver.contact import Contact, host_failed
+from relay.deliver.connection import Connection
+from relay.deliver.contact import Contact
 from relay.deliver.job import Job, make_job
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Gates, Links, OutletKey, Terms
@@ -56,8 +56,8 @@ class Dispatcher:
         self.gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
         self.tasks = Tasks()
         self._touched: dict[OutletKey, None] = {}
-        self.closed_one = asyncio.Event()
-        self.reminders = Reminders(self._serve_again)
+        self.one_closed = asyncio.Event()
+        self.reminders = Reminders(self.serve_again)
         self.take_policy()
 
     def take_policy(self) -> None:
@@ -88,7 +88,7 @@ class Dispatcher:
     def _serve_touched(self) -> None:
         touched, self._touched = self._touched, {}
         for key in touched:
-            self._serve_again(key)
+            self.serve_again(key)
 
     def unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
         """Settles recipients of one stream for which there is no way, or no time left."""
@@ -151,7 +151,7 @@ class Dispatcher:
         if isinstance(found, Outcome):
             if found.trouble is Trouble.SOURCE_UNUSABLE:
                 self.restraint.unusable(contact.source.name, found.text, self.clock())
-                self._serve_again(key)  # another source takes over, or all wait until this one may be tried
+                self.serve_again(key)  # another source takes over, or all wait until this one may be tried
             else:
                 self._unreachable(key, links, gate, terms, found)
             return
@@ -255,7 +255,7 @@ class Dispatcher:
         self._free_slot(connection, gate)
         gate.open -= 1
         self.open -= 1
-        self.closed_one.set()
+        self.one_closed.set()
         links = self.links[key]
         links.all.discard(connection)
         outlet = self.lanes.outlets.get(key)
@@ -274,7 +274,7 @@ class Dispatcher:
 
     # Housekeeping
 
-    def _serve_again(self, key: OutletKey) -> None:
+    def serve_again(self, key: OutletKey) -> None:
         """There may be something to do in an outlet."""
         outlet, links = self.lanes.outlets.get(key), self.links.get(key)
         if outlet is not None and links is not None and outlet.ready:
@@ -283,7 +283,7 @@ class Dispatcher:
     def serve_all(self) -> None:
         """Something that kept mail back is over."""
         for key in list(self.links):
-            self._serve_again(key)
+            self.serve_again(key)
 
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""
@@ -291,7 +291,3 @@ class Dispatcher:
         for waiting in taken:
             self.left(waiting.stream, 1)
         return taken
-
-    def tried(self, peer: Peer, outcome: Outcome) -> None:
-        """One host of a cycle failed; the next is tried. No message was touched by it."""
-        self.settler.bus.publish(host_failed(peer, outcome, self.clock()))

@@ -25,7 +25,7 @@ from relay.core.waiting import Waiting
 from relay.deliver import overview
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
-from relay.deliver.drain import drain
+from relay.deliver.draining import drain
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
@@ -51,6 +51,7 @@ from relay.prepare.keys import KeyRing, record_text
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.keyfile import secret_file
 from relay.service.settings import (
     SANDBOX,
     credential_standings,
@@ -61,7 +62,6 @@ from relay.service.settings import (
     listener_standings,
     own_addresses,
     resolver_settings,
-    secret_file,
     tls_context,
 )
 
@@ -144,7 +144,7 @@ class Relay:
         )  # fmt: skip
         self.shaping = Shaping(
             self.store, self.bus, policy=self.policy, clock=time.time, changed=self.reread_queue,
-            wake=self._wake,
+            wake=lambda: self.dispatcher.serve_all(),  # noqa: PLW0108 - it is made later
         )  # fmt: skip
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
@@ -178,19 +178,22 @@ class Relay:
         for listener in self.listeners:
             await listener.start()
 
-    def take(self, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
-        """Replaces policy, credentials, keys and certificates in one step; mail already queued follows the
-        new rules from its next attempt."""
-        self.rules = rules
+    def take(self, config: Config, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
+        """Replaces policy, credentials, keys, certificates and the listeners' settings in one step; mail
+        already queued follows the new rules from its next attempt, sessions that live keep their settings.
+        `config` has what only a restart changes as it was (relay/service/changes.py)."""
+        self.config, self.rules = config, rules
         self.keys.refresh()
         self.access.replace(rules.credentials, self._senders())
-        self.intake.credentials = credential_standings(rules.credentials)
+        self.intake.take(listener_standings(config), credential_standings(rules.credentials))
+        self.intake.preparer.postmaster = config.postmaster
         self.objectives.clear()
         self.objectives.update(self._objectives())
         self.shaping.take_policy()
         self.dispatcher.take_policy()
         for listener in self.listeners:
-            listener.reload(listener.reception.settings, contexts[listener.name])
+            name = listener.name
+            listener.reload(listener_settings(config, name, config.listeners[name]), contexts[name])
 
     async def stop(self, within_s: float) -> None:
         """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
@@ -259,13 +262,11 @@ class Relay:
     def _left(self, stream: str, count: int) -> None:
         self.pager.backlog(stream).left(count)
 
-    def _wake(self) -> None:
-        self.dispatcher.serve_all()
-
     def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
         return Contact(
-            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed, feed.tried
-        )
+            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed,
+            self.settler.tried,
+        )  # fmt: skip
 
     async def _fixed_route(self) -> Route | Outcome:
         assert self.delivery.fixed is not None

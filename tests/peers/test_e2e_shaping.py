@@ -27,7 +27,8 @@ def streams(brakes):
 
 
 def newsletter(campaign):
-    return f"From: news@shop.test\r\nList-Unsubscribe: <mailto:u@shop.test>\r\nX-Campaign: {campaign}\r\n\r\nHi\r\n".encode()
+    fields = ["From: news@shop.test", "List-Unsubscribe: <mailto:u@shop.test>", f"X-Campaign: {campaign}"]
+    return "\r\n".join([*fields, "", "Hi", ""]).encode()
 
 
 CODE = b"From: login@shop.test\r\nSubject: your code\r\n\r\n123456\r\n"
@@ -50,7 +51,6 @@ def test_a_campaign_that_bounces_is_held_and_nothing_else_is(relay, receive):
     assert (tripped["stream"], tripped["by"], tripped["key"]) == ("marketing", "campaign", "autumn")
     one.wait(lambda: one.total("relay_queue_recipients", 'state="held"') > 0, "held mail")
     one.wait(lambda: one.total("relay_queue_recipients", 'state="queued"') == 0, "nothing that still goes")
-    held = one.total("relay_queue_recipients", 'state="held"')
     assert one.total("relay_brakes", 'stream="marketing"') == 1
 
     late = one.send("", f"autumn500@{DOMAIN}", newsletter("autumn"))  # new mail of the campaign is held at once
@@ -67,14 +67,14 @@ def test_a_campaign_that_bounces_is_held_and_nothing_else_is(relay, receive):
     [brake] = brakes_of(one)
     assert brake["id"] == tripped["brake"]
     later_one = one.send("", f"autumn501@{DOMAIN}", newsletter("autumn"))
-    assert one.waiting()[-1]["state"] == "held"
-    seen = len(server.accepted)
+    assert {row["state"] for row in one.waiting()} == {"held"}
+    held, seen = len(one.waiting()), len(server.accepted)
     said = one.run("brakes", "release", brake["id"]).stdout.decode()
-    assert f"{held + 2:g} held recipients go on" in said
+    assert f"{held} held recipients go on" in said
     for message in (late, later_one):
         assert one.ends(message)[-1][0] == "delivered"
     one.idle()
-    assert len(server.accepted) > seen + 2
+    assert len(server.accepted) > seen + held * 0.8  # a tenth of the addresses are still wrong
     assert brakes_of(one) == []
 
 
@@ -88,7 +88,7 @@ def test_an_operator_pauses_a_stream_and_the_other_goes_on(relay, receive):
     assert "an operator paused stream marketing" in one.run("explain", waits).stdout.decode()
     one.stop()
     one.start()
-    assert one.total("relay_limits_waiting", 'reason="brake"') == 1 or one.waiting()
+    one.wait(lambda: one.total("relay_limits_waiting", 'reason="brake"') == 1, "a message that waits for it")
     assert len(server.accepted) == 1
     one.run("stream", "resume", "marketing")
     assert one.ends(waits)[-1][0] == "delivered"

@@ -15,9 +15,9 @@ async def drain(dispatcher: Dispatcher, within_s: float) -> int:
     for connection in list(dispatcher.gate_of):
         connection.quit()
     while (dispatcher.gate_of or dispatcher.settler.tasks) and (left_s := end - dispatcher.clock()) > 0:
-        dispatcher.closed_one.clear()
+        dispatcher.one_closed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(dispatcher.closed_one.wait(), min(left_s, 1.0))
+            await asyncio.wait_for(dispatcher.one_closed.wait(), min(left_s, 1.0))
     left = len(dispatcher.jobs)
     for connection in list(dispatcher.gate_of):
         connection.abort()
