@@ -130,19 +130,20 @@ class Brakes:
 
     def count(self, fact: Fact, now: float) -> list[Trip]:
         """Counts what came of one recipient; returns the trips it made."""
-        return [
-            trip
-            for rule, windows in self._rules.get(fact.stream, ())
-            if (hit := counted(rule.rate, fact)) is not None and (trip := self._count(rule, windows, fact, hit, now))
-        ]
+        trips = []
+        for rule, windows in self._rules.get(fact.stream, ()):
+            hit = counted(rule.rate, fact)
+            if hit is not None and (trip := self._count(rule, windows, fact, now, hit=hit)):
+                trips.append(trip)
+        return trips
 
     def _count(
-        self, rule: BrakeRule, windows: Windows[str], fact: Fact, hit: bool, now: float
+        self, rule: BrakeRule, windows: Windows[str], fact: Fact, now: float, *, hit: bool
     ) -> Trip | None:
         key = rule.key(fact)
         if key is None or (self.trips and trip_id(fact.stream, rule.text, key) in self.trips):
             return None
-        window = windows.count(key, hit, now)
+        window = windows.count(key, now, hit=hit)
         if not hit or window.total < rule.at_least or window.hits <= rule.above * window.total:
             return None
         seen = f"{window.hits} of {window.total}"

@@ -46,7 +46,7 @@ class SourceHealth:
         """Its address could not be used; returns the pause if it is a new one."""
         return self._pause(source, self._of(source).unusable, reason, now)
 
-    def door(self, source: str, provider: str, shut: bool, now: float) -> SourcePause | None:
+    def door(self, source: str, provider: str, now: float, *, shut: bool) -> SourcePause | None:
         """A receiver let us in or turned us away; returns the pause if that was one too many."""
         health = self._of(source)
         health.doors.pop(provider, None)

@@ -31,7 +31,7 @@ class Window:
         self._at = int(now // self._width)
         self.total = self.hits = 0
 
-    def count(self, hit: bool, now: float) -> None:
+    def count(self, now: float, *, hit: bool) -> None:
         """One more, at `now`."""
         self.advance(now)
         spot = self._at % BUCKETS
@@ -66,7 +66,7 @@ class Windows(Generic[Key]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def count(self, key: Key, hit: bool, now: float) -> Window:
+    def count(self, key: Key, now: float, *, hit: bool) -> Window:
         """Counts one of a key and returns its window."""
         window = self._kept.get(key)
         if window is None:
@@ -75,7 +75,7 @@ class Windows(Generic[Key]):
                 self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(key)
-        window.count(hit, now)
+        window.count(now, hit=hit)
         return window
 
     def forget(self, key: Key) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from relay.core.brakes import STREAM, Brakes, Fact, Trip
 from relay.core.events import Event
@@ -29,6 +29,7 @@ from relay.queue.store import Filter, StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.deliver")
 
+T = TypeVar("T")
 TICK_S = 1.0
 KEEP_S = 5.0  # how many seconds of warm-up counts a crash may forget
 AGAIN_S = 5.0  # after this time mail is held a second time: what was on its way into the queue at the first
@@ -118,7 +119,7 @@ class Shaping:
         provider = str(detail.get("provider", ""))
         if provider == self.policy().providers[-1].name:
             provider = str(detail.get("mx", ""))
-        self._source_paused(self.health.door(str(detail.get("source", "")), provider, shut, self.clock()))
+        self._source_paused(self.health.door(str(detail.get("source", "")), provider, self.clock(), shut=shut))
 
     def _source_paused(self, pause: SourcePause | None) -> None:
         if pause is None:
@@ -133,19 +134,23 @@ class Shaping:
         self.tasks.spawn(self._put_on(trip), f"brake {trip.id}")
 
     async def _put_on(self, trip: Trip) -> None:
-        await self.store.remember(BRAKES, {trip.id: asdict(trip)})
-        if not trip.in_store:
-            return
-        for wait_s in (0.0, AGAIN_S):
-            await asyncio.sleep(wait_s)
-            if trip.id not in self.brakes.trips:
-                return
-            if count := await self.store.hold(queued_filter(trip), note_of(trip)):
-                self._told("held", trip, count)
+        await surely(lambda: self.store.remember(BRAKES, {trip.id: asdict(trip)}))
+        await self._hold(trip)
+        await asyncio.sleep(AGAIN_S)
+        await self._hold(trip)
+
+    async def _hold(self, trip: Trip) -> None:
+        if trip.in_store and trip.id in self.brakes.trips:
+            count = await surely(lambda: self.store.hold(queued_filter(trip), note_of(trip)))
+            self._told("held", trip, count)
 
     async def _take_off(self, trip: Trip) -> int:
-        await self.store.remember(BRAKES, {trip.id: None})
-        count = await self.store.release(held_filter(trip), self.clock()) if trip.in_store else 0
+        """The mail goes first: a crash before the end leaves the brake in force, never held mail without it."""
+        count = 0
+        if trip.in_store:
+            count = await surely(lambda: self.store.release(held_filter(trip), self.clock()))
+        if trip.id not in self.brakes.trips:
+            await surely(lambda: self.store.remember(BRAKES, {trip.id: None}))
         self._told("released", trip, count)
         return count
 
@@ -177,7 +182,7 @@ class Shaping:
         now = self.clock()
         trip = self.brakes.pause(stream, now + for_s if for_s else None, now)
         self.bus.publish(Event("stream_paused", now, stream=stream, detail=described(trip)))
-        await self.store.remember(BRAKES, {trip.id: asdict(trip)})
+        await surely(lambda: self.store.remember(BRAKES, {trip.id: asdict(trip)}))
         return trip
 
     async def resume(self, stream: str) -> int:
@@ -192,9 +197,9 @@ class Shaping:
     async def restore(self) -> None:
         """Takes up what was in force when the relay was stopped."""
         for row in (await self.store.recall(BRAKES)).values():
-            assert isinstance(row, dict)
-            trip = Trip(**row)
+            trip = Trip(**row)  # type: ignore[arg-type]
             self.brakes.trips[trip.id] = trip
+            await self._hold(trip)
         for key, pairs in (await self.store.recall(WARMUPS)).items():
             source, _, provider = key.partition("\n")
             if source in self.warmups.plans:
@@ -236,6 +241,16 @@ class Shaping:
             log.warning("warm-up counts could not be kept, again later: %s", error)
             return
         self.warmups.changed -= changed
+
+
+async def surely(work: Callable[[], Awaitable[T]]) -> T:
+    """What the work returns, tried again while the queue is busy or full: a brake must not be half on."""
+    while True:
+        try:
+            return await work()
+        except (StoreBusy, StoreFull) as error:
+            log.warning("a brake could not be put on or taken off, again in %g s: %s", AGAIN_S, error)
+            await asyncio.sleep(AGAIN_S)
 
 
 def described(trip: Trip) -> dict[str, object]:

@@ -54,7 +54,7 @@ class Intake:
     verp_key: bytes
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
-    held_by: Callable[[str, str, Mapping[str, str]], str]
+    held_by: Callable[[str, str, Mapping[str, str]], str] = lambda *_: ""
 
     def take(self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing]) -> None:
         """Replaces what listeners and credentials settle."""

@@ -30,8 +30,6 @@ class Limit(NamedTuple):
 
 def limit(value: Any) -> Limit:
     """Rate and share of `bounce_rate > 5%`."""
-    if isinstance(value, Limit):
-        return value
     match = WHEN.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{shown(value)} is no condition; write it like bounce_rate > 5%, with {_rates()}")

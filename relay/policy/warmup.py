@@ -18,8 +18,6 @@ Complaint = tuple[tuple[str, ...], str, str]  # path of the setting, message, hi
 
 def day(value: Any) -> datetime.date:
     """The day of `2026-11-01`."""
-    if isinstance(value, datetime.date):
-        return value
     try:
         if not isinstance(value, str) or len(value) != 10:
             raise ValueError
