@@ -85,10 +85,10 @@ def _rule(entry: BrakeEntry, where: str) -> BrakeRule:
 
 
 def brake_complaints(
-    entries: Iterable[BrakeEntry], *, tags: frozenset[str], credentials: frozenset[str] | None
+    entries: Iterable[BrakeEntry], *, tags: frozenset[str] | None, credentials: frozenset[str] | None
 ) -> Iterator[tuple[int, Complaint]]:
     """What does not fit together in the brakes of one stream: the number of the entry, and what is wrong.
-    `tags` are those that routes give; `credentials` the accounts, None where that is unknown."""
+    `tags` are those that routes give, `credentials` the accounts; None where that is unknown."""
     seen: dict[str, int] = {}
     for number, entry in enumerate(entries):
         for complaint in (*_doing(entry), *_key(entry, tags, credentials)):
@@ -113,8 +113,8 @@ def _doing(entry: BrakeEntry) -> Iterator[Complaint]:
         yield ("do",), "mail cannot be held by provider", hint
 
 
-def _key(entry: BrakeEntry, tags: frozenset[str], credentials: frozenset[str] | None) -> Iterator[Complaint]:
-    if entry.by not in (*WORDS, *tags):
+def _key(entry: BrakeEntry, tags: frozenset[str] | None, credentials: frozenset[str] | None) -> Iterator[Complaint]:
+    if tags is not None and entry.by not in (*WORDS, *tags):
         message = f"no route gives a tag `{entry.by}`, so nothing would be counted"
         yield ("by",), message, nearest(entry.by, [*WORDS, *sorted(tags)])
     if entry.by == CREDENTIAL and credentials == frozenset():

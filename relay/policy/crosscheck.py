@@ -60,7 +60,9 @@ def _streams(draft: Draft) -> Iterator[Problem]:
 
 
 def _brakes(draft: Draft, credentials: Names) -> Iterator[Problem]:
-    tags = frozenset(tag for route in draft.routes for tag in route.entry.tag)
+    tags: Names = frozenset(tag for route in draft.routes for tag in route.entry.tag)
+    if not draft.routes or len(draft.routes) < len(draft.named("routes")):
+        tags = None  # some route could not be read: nothing can be said of its tags
     for stream in draft.streams:
         for number, (path, message, hint) in brake_complaints(
             stream.entry.brakes, tags=tags, credentials=credentials

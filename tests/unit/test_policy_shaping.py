@@ -72,6 +72,12 @@ def test_brakes_that_cannot_be(brake, says):
     assert any(says in str(problem) and str(problem).startswith("a.yaml:2:") for problem in problems), problems
 
 
+def test_a_route_that_is_wrong_hides_no_tag():
+    text = f"streams:\n  news: {{pool: p, {RETRY}, brakes: [{{{FULL}, by: spree, do: hold}}]}}\nroutes: [{{nam: x}}]\n"
+    _, problems = build_policy({"a.yaml": load(text, "a.yaml")[0]})
+    assert not any("spree" in str(problem) for problem in problems)
+
+
 def test_two_brakes_of_one_kind():
     _, [problem] = built(f"{{{FULL}, do: hold}}, {{{FULL}, do: hold}}")
     assert "the same brake stands already at number 1 (remove one of them)" in str(problem)
