@@ -37,6 +37,13 @@ CASES = {
 LATENCY, CODES, WARM_UP = "latency", 200, 200
 
 
+class Stopped(BaseException):
+    """Somebody wants it to end: passes everything that handles errors, and stops on its way what was started."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = number
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What is measured, and by what."""
@@ -69,17 +76,16 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: list[str] | None = None) -> int:
-    """0 when every message of every run arrived; 1 otherwise; 130 after Ctrl-C."""
+    """0 when every message of every run arrived; 1 otherwise; 130 after Ctrl-C, 143 after SIGTERM."""
     chosen = arguments(words)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped then too
     try:
         with started(chosen) as (bench, machine):
             report = {"when": time.strftime("%Y-%m-%d %H:%M %Z"), "machine": machine, **run_all(bench, chosen)}
     except Trouble as trouble:
         sys.exit(f"bench: {trouble}")
-    except KeyboardInterrupt:
+    except Stopped as stopped:
         print("\nstopped; everything started has ended")
-        return 130
+        return 128 + stopped.signal
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(report, indent=1) + "\n")
     return 0 if all(one["complete"] for one in report["runs"]) else 1
@@ -88,28 +94,48 @@ def main(words: list[str] | None = None) -> int:
 @contextmanager
 def started(chosen: argparse.Namespace) -> Iterator[tuple[Bench, dict[str, object]]]:
     """The servers, running and known to sign; all have ended when the block is left, however it is left."""
-    with ExitStack() as stack:
-        home = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=chosen.home))
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
-        home.chmod(0o755)  # Postfix and OpenDKIM drop their rights
-        machine = describe(home)
-        sink_port = free_port()
-        traffic = choose_traffic(sink_port, home, chosen.traffic)
-        why_not = "--relay-only" if chosen.relay_only else why_no_postfix()
-        print(f"{machine['cpus']} CPUs ({machine['cpu']}), Python {machine['python']}, fsync {machine['fsync_ms']} ms,"
-              f" load before {machine['load_before']}; load and sink: {traffic.name}")  # fmt: skip
-        if why_not:
-            print(f"the relay only: {why_not}")
-        key = make_key(home)
-        servers = [start_relay(home, sink_port, stack)]
-        if not why_not:
-            servers.append(start_postfix(home / "postfix", sink_port, key, stack))
-        # A second Ctrl-C must not leave half of it running.
-        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)
-        for server in servers:
-            check_signed(server, sink_port)
-        yield Bench(servers, traffic, sink_port, chosen.pairs), machine
+    handlers = {one: signal.signal(one, _stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with ExitStack() as stack:
+            try:
+                yield _start(chosen, stack)
+            finally:
+                _deaf()
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+
+
+def _stop(number: int, _frame: object) -> None:
+    _deaf()
+    raise Stopped(number)
+
+
+def _deaf() -> None:
+    """A second Ctrl-C must not leave half of it running."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+
+
+def _start(chosen: argparse.Namespace, stack: ExitStack) -> tuple[Bench, dict[str, object]]:
+    home = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=chosen.home))
+    stack.callback(shutil.rmtree, home, ignore_errors=True)
+    home.chmod(0o755)  # Postfix and OpenDKIM drop their rights
+    machine = describe(home)
+    sink_port = free_port()
+    traffic = choose_traffic(sink_port, home, chosen.traffic)
+    why_not = "--relay-only" if chosen.relay_only else why_no_postfix()
+    print(f"{machine['cpus']} CPUs ({machine['cpu']}), Python {machine['python']}, fsync {machine['fsync_ms']} ms,"
+          f" load before {machine['load_before']}; load and sink: {traffic.name}")  # fmt: skip
+    if why_not:
+        print(f"the relay only: {why_not}")
+    key = make_key(home)
+    servers = [start_relay(home, sink_port, stack)]
+    if not why_not:
+        servers.append(start_postfix(home / "postfix", sink_port, key, stack))
+    for server in servers:
+        check_signed(server, sink_port)
+    return Bench(servers, traffic, sink_port, chosen.pairs), machine
 
 
 def run_all(bench: Bench, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -145,7 +171,7 @@ def run_case(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:
         runs = [pair[server.name] for pair in pairs]
         summary[server.name] = medians(runs)
         print(row(case.name, runs), flush=True)
-    if len(bench.servers) > 1:
+    if len(bench.servers) > 1 and all(run.got for pair in pairs for run in pair.values()):
         ours, peer = (server.name for server in bench.servers)
         summary["ratio"] = ratios(pairs, ours, peer)
         print(ratio_row(case.name, summary["ratio"]), flush=True)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 30.0
@@ -24,11 +25,11 @@ class Trouble(Exception):
 class Program:
     """A process in a session of its own, so that Ctrl-C at the terminal reaches only who measures."""
 
-    def __init__(self, command: Sequence[str], log: Path, **options: object) -> None:
+    def __init__(self, command: Sequence[str], log: Path, **options: Any) -> None:
         self.log = log
         with log.open("ab") as output:
-            settings = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "start_new_session": True}
-            self.process = subprocess.Popen(list(command), **{**settings, **options})
+            settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **options}
+            self.process = subprocess.Popen(list(command), start_new_session=True, **settings)
         self.pid = self.process.pid
 
     def wait_until(self, question: Callable[[], bool], what: str) -> None:
