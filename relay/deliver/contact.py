@@ -39,6 +39,9 @@ class Contact:
     async def make(self) -> Connection | Outcome:
         """A connection that can carry mail, or the most telling failure of all addresses tried."""
         worst = judge(Trouble.NO_ADDRESS, Phase.RESOLVE)
+        if any(host.addresses for host in self.route.hosts):  # ours to repair: no reason to bounce
+            text = f"source {self.source.name} has no address of the family (IPv4 or IPv6) of the mail servers"
+            worst = judge(Trouble.CONNECT_FAILED, Phase.CONNECT, text)
         for host, address in self._targets():
             found = await self._host(host, address)
             if isinstance(found, Connection):
@@ -85,6 +88,8 @@ class Contact:
         except asyncio.CancelledError:
             connection.abort()
             raise
+        if outcome is None and connection.over:  # it opened and ended before we could look
+            return judge(Trouble.LOST, Phase.IDLE)
         return connection if outcome is None else outcome
 
     async def _connect(self, connection: Connection, peer: Peer) -> None:
@@ -95,13 +100,13 @@ class Contact:
                     lambda: connection, peer.address, self.route.port,
                     local_addr=bind_address(self.source, peer.address),
                 )  # fmt: skip
-        except TimeoutError:
-            connection.opened.set_result(judge(Trouble.CONNECT_TIMEOUT, Phase.CONNECT))
         except OSError as error:
             if not connection.opened.done():
                 connection.opened.set_result(self._connect_trouble(error, peer))
 
     def _connect_trouble(self, error: OSError, peer: Peer) -> Outcome:
+        if isinstance(error, TimeoutError):
+            return judge(Trouble.CONNECT_TIMEOUT, Phase.CONNECT)
         if error.errno in CANNOT_BIND and bind_address(self.source, peer.address):
             return judge(Trouble.SOURCE_UNUSABLE, Phase.CONNECT, f"source {self.source.name}: {error}")
         if error.errno in OURS:

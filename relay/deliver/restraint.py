@@ -27,6 +27,22 @@ class Restraint(Protocol):
         ...
 
 
+class Unrestrained:
+    """Nobody has a say but the limits."""
+
+    def why_not(self, stream: str, source: str, provider: str, now: float) -> WhyNot:
+        return FREE
+
+    def started(self, stream: str, source: str, provider: str, now: float) -> None:
+        return None
+
+    def unusable(self, source: str, reason: str, now: float) -> None:
+        return None
+
+
+UNRESTRAINED = Unrestrained()
+
+
 class Door:
     """One question for one source and provider, asked stream by stream: `reason` and `until` are those of the
     first stream that had to wait, and the soonest time."""

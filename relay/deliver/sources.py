@@ -17,6 +17,13 @@ def in_turn(pool: Pool, site: str) -> list[Source]:
     return sorted(pool.sources, key=lambda source: _score(source, site))
 
 
+def usable(pool: Pool, route: Route) -> list[Source]:
+    """The pool's sources in turn that have an address of a family the site has; all, if none has."""
+    sources = in_turn(pool, route.site)
+    addresses = [address for host in route.hosts for address in host.addresses]
+    return [one for one in sources if any(can_reach(one, address) for address in addresses)] or sources
+
+
 def _score(source: Source, site: str) -> float:
     digest = hashlib.blake2b(f"{source.name}\0{site}".encode(), digest_size=8).digest()
     chance = (int.from_bytes(digest) + 1) / 2**64
@@ -27,15 +34,6 @@ def bind_address(source: Source, target: str) -> tuple[str, int] | None:
     """What to bind to for a target address, or None to leave it to the kernel."""
     address = source.address6 if ":" in target else source.address
     return (address, 0) if address else None
-
-
-def reaches(source: Source, route: Route) -> bool:
-    """Whether the source can reach any address of the route; true for a route without addresses, which is
-    another trouble."""
-    if not source.address and not source.address6:
-        return True
-    addresses = [address for host in route.hosts for address in host.addresses]
-    return not addresses or any(can_reach(source, address) for address in addresses)
 
 
 def can_reach(source: Source, target: str) -> bool:

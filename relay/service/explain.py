@@ -50,16 +50,13 @@ async def _row(relay: Relay, row: Row) -> Explanation:
         return Explanation(row.recipient, why, stream.where if stream else "", row.due_at, last)
     if any(place.message == row.message for job in relay.dispatcher.jobs for place in job.waiting):
         return Explanation(row.recipient, "it is being delivered now", detail=last)
-    domain, pool = row.recipient.rpartition("@")[2], stream.pool if stream else ""
-    limit = await explain_domain(relay, domain, pool, row.stream)
+    limit = await explain_domain(relay, row.recipient.rpartition("@")[2], stream.pool if stream else "", row.stream)
     if limit is not None:
         return Explanation(row.recipient, limit.reason, limit.rule, limit.until, limit.detail + last)
     return Explanation(row.recipient, "it is due and waits for its turn", detail=last)
 
 
-async def explain_domain(
-    relay: Relay, domain: str, pool: str = "", stream: str = ""
-) -> Explanation | None:
+async def explain_domain(relay: Relay, domain: str, pool: str = "", stream: str = "") -> Explanation | None:
     """What limits a destination now, from the sources of one pool or of all, for one stream or any; None for a
     text that is no domain name."""
     if "." not in domain and not domain.startswith("["):
@@ -86,22 +83,22 @@ def _gate(relay: Relay, pool: Pool, route: Route, terms: Terms, stream: str) -> 
     """One line for each source of a pool: mail is limited where none of them is free."""
     lines = []
     for source in in_turn(pool, route.site):
-        gate = relay.dispatcher.gates.gates.get((source.name, terms.counted))
+        gate = relay.dispatcher.connector.gates.gates.get((source.name, terms.counted))
+        trouble = relay.dispatcher.connector.gates.trouble(source, route.site)
         if kept := kept_back(relay, stream, source.name, terms.provider):
             lines.append(kept)
+        elif gate is None and not trouble:
+            lines.append(Explanation(source.name, "nothing"))
         else:
-            lines.append(_one_gate(gate, source.name) if gate else Explanation(source.name, "nothing"))
+            found = relay.dispatcher.connector.gates.why_not(source, route.site, terms, time.time())
+            lines.append(_one_gate(gate or Gate(terms.rates), source.name, *found, trouble))
     return lines
 
 
-def _one_gate(gate: Gate, source: str) -> Explanation:
-    now = time.time()
+def _one_gate(gate: Gate, source: str, reason: str, until: float, trouble: str) -> Explanation:
     state = f"source {source}: {gate.open} of {gate.most} connections, {sum(gate.busy.values())} deliveries under way"
-    reason, until = gate.why_not_connect(now)
-    if not reason and (ready := gate.messages.ready_at(now)) > now:
-        reason, until = "message_rate", ready
     if not reason:
         return Explanation(source, "nothing", detail=(state,))
     rate = gate.rates.connections_per_minute if reason == "connection_rate" else gate.rates.messages_per_second
-    text = WORDS[reason].format(why=gate.breaker.reason, most=gate.most, source=source, rate=rate)
+    text = WORDS[reason].format(why=trouble, most=gate.most, source=source, rate=rate)
     return Explanation(source, text, until=None if until == float("inf") else until, detail=(state,))

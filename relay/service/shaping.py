@@ -49,7 +49,7 @@ class ShapingAnswers:
         relay, now, plan = self.relay, time.time(), source.warmup
         allowance = plan.allowance(now) if plan else None
         pause = relay.shaping.health.why_not(source.name, now)
-        gates = relay.dispatcher.gates.gates.items()
+        gates = relay.dispatcher.connector.gates.gates.items()
         return SourceState(
             pool=pool, name=source.name, address=source.address, address6=source.address6,
             helo=source.helo or relay.config.hostname, weight=source.weight,

@@ -8,19 +8,14 @@ import pytest
 
 from relay.core.brakes import BrakeRule, Trip
 from relay.core.events import Event
-from relay.core.limits import Rates
 from relay.core.warmup import Warmup
 from relay.deliver import shaping as module
-from relay.deliver.choice import NO_FAMILY, choose
 from relay.deliver.held import brake_of, held_filter, note_of, queued_filter
-from relay.deliver.outlets import Gates, Terms
-from relay.deliver.resolve import Host, Route
 from relay.deliver.restraint import FREE, Door
 from relay.deliver.shaping import Shaping
 from relay.observe.bus import Bus
 from relay.policy.model import Pool, Source
 from relay.queue.store import Filter, StoreBroken, StoreBusy
-from relay.smtp.client import StartTls
 
 NOW = 20_000 * 86400.0
 BOUNCES = BrakeRule("bounce_rate", Fraction(5, 100), 3600, 10, "campaign", "hold", text="bounces", where="s.yaml:9")
@@ -202,36 +197,6 @@ def test_how_held_mail_is_found():
     assert queued_filter(Trip("0a1b", "news", "r", "credential", "shop", "hold", NOW)).credential == "shop"
     assert held_filter(trip).note == "brake 0a1b:*"
     assert (brake_of(note_of(trip)), brake_of("451 brake 0a1b: no"), brake_of("")) == ("0a1b", "", "")
-
-
-TERMS = Terms("everyone", "everyone", Rates(connections=1), StartTls.OPPORTUNISTIC, "p.yaml:1")
-
-
-def chosen(restraint, gates, *sources, address="198.51.100.1", streams=("news",)):
-    route = Route("site", (Host("mx.example", 10, (address,)),))
-    return choose(Pool("p", sources), route, TERMS, gates=gates, restraint=restraint, streams=streams, now=NOW)
-
-
-def test_a_warm_source_takes_what_is_above_the_allowance():
-    one = Relay().shaping
-    heavy = Source("cold", "192.0.2.1", weight=1000, warmup=COLD.warmup)
-    gates = Gates()
-    assert chosen(one, gates, heavy, WARM).source is heavy
-    for _ in range(2):
-        one.started("news", "cold", "everyone", NOW)
-    assert chosen(one, gates, heavy, WARM).source is WARM
-    alone = chosen(one, gates, heavy)
-    assert (alone.source, alone.reason, alone.until) == (None, "warmup", NOW + 3660)
-    gates.gate(WARM, TERMS).open = 1
-    assert chosen(one, gates, heavy, WARM)[2:] == ("warmup", NOW + 3660)
-
-
-def test_a_source_without_the_family_is_passed_over():
-    one, six = Relay().shaping, Source("six", address6="2001:db8::1")
-    assert chosen(one, Gates(), six, WARM).source is WARM
-    assert chosen(one, Gates(), six).reason == NO_FAMILY
-    assert chosen(one, Gates(), six, address="2001:db8::9").source is six
-    assert choose(None, None, TERMS, gates=Gates(), restraint=one, streams=(), now=NOW).reason == "no_source"
 
 
 def test_the_door_is_open_when_one_stream_may():
