@@ -24,7 +24,7 @@ def restrained(stage):
     store = SimpleNamespace(recall=kept, remember=kept)
     shaping = Shaping(
         store, stage.settler.bus, policy=lambda: stage.rules, clock=stage.clock, changed=stage.reread,
-        wake=lambda: stage.dispatcher.serve_all(),
+        wake=stage.dispatcher.serve_all,
     )  # fmt: skip
     stage.dispatcher.restraint = stage.dispatcher.connector.restraint = shaping
     return shaping
