@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -105,6 +105,12 @@ class Metrics:
         self.reload_success = Gauge(
             "relay_reload_success", "1 if the last reload was taken, 0 if it was refused.", registry=registry
         )
+        self.brakes = Gauge(
+            "relay_brakes", "Brakes in force, an operator's pause included.", ["stream", "rule"], registry=registry
+        )
+        self.source_paused = Gauge(
+            "relay_source_paused", "1 for each source that is left alone.", ["source"], registry=registry
+        )
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
@@ -164,6 +170,15 @@ class Metrics:
         self.waiting.clear()
         for (stream, reason), count in waiting.items():
             self.waiting.labels(stream, reason).set(count)
+
+    def shaping_is(self, brakes: Mapping[tuple[str, str], int], sources: Iterable[str]) -> None:
+        """How many brakes of a stream's rules are in force, and which sources are paused."""
+        self.brakes.clear()
+        for (stream, rule), count in brakes.items():
+            self.brakes.labels(stream, rule).set(count)
+        self.source_paused.clear()
+        for source in sources:
+            self.source_paused.labels(source).set(1)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -22,10 +22,9 @@ import aiosqlite
 
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Waiting
-from relay.queue import reading, state
+from relay.queue import operating, reading, state
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
-from relay.queue.operating import change_state, remove_recipients, reschedule
 from relay.queue.spool import Spool
 from relay.queue.store import (
     Filter,
@@ -151,21 +150,21 @@ class SqliteStore:
         """Keeps JSON values beside the mail, durable on return; None takes a key away."""
         await self._change(partial(state.remember, kind=kind, changes=changes))
 
-    async def hold(self, which: Filter) -> int:
-        """Takes queued recipients out of the schedule; returns how many."""
-        return await self._change(partial(change_state, which=which, state="held", now=time.time()))
+    async def hold(self, which: Filter, note: str = "") -> int:
+        """Takes queued recipients out of the schedule; returns how many. The note says why."""
+        return await self._change(partial(operating.hold, which=which, now=time.time(), note=note))
 
     async def release(self, which: Filter, now: float) -> int:
         """Puts held recipients back, due `now`; returns how many."""
-        return await self._change(partial(change_state, which=which, state="queued", now=now))
+        return await self._change(partial(operating.release, which=which, now=now))
 
     async def retry(self, which: Filter, now: float) -> int:
         """Makes queued recipients due `now`; returns how many."""
-        return await self._change(partial(reschedule, which=which, now=now))
+        return await self._change(partial(operating.reschedule, which=which, now=now))
 
     async def cancel(self, which: Filter) -> list[Row]:
         """Ends recipients for good, as cancelled; returns who they were."""
-        rows, unspooled = await self._change(partial(remove_recipients, which=which, now=time.time()))
+        rows, unspooled = await self._change(partial(operating.remove_recipients, which=which, now=time.time()))
         self.spool.remove(unspooled)
         return rows
 

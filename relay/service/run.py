@@ -139,6 +139,7 @@ class Process:
         self._side(relay.pager.run(), "pager")
         self._side(sweep_for_ever(relay.dispatcher), "sweeper")
         self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
+        self._side(relay.shaping.run(), "shaping")
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from relay.core.outcome import Phase, Trouble, judge
+from relay.deliver.shaping import Shaping
 from relay.policy.model import Limits
 from relay.queue.store import Row
 from relay.service.explain import explain_domain, explain_message
@@ -17,6 +18,9 @@ class Asked:
         self.stage, self.store = stage, self
         self.dispatcher, self.routing = stage.dispatcher, stage.dispatcher.routing
         self.rows: list[Row] = []
+        self.shaping = Shaping(
+            self, stage.settler.bus, policy=self.policy, clock=stage.clock, changed=lambda: None, wake=lambda: None
+        )
 
     def policy(self):
         return self.stage.rules
