@@ -20,6 +20,7 @@ from relay.policy.quantities import (
     Whole,
     parse_endpoint,
 )
+from relay.policy.quota import PaceOf, Reserve
 from relay.policy.strict import Node
 from relay.policy.validate import Entry
 from relay.smtp.timeouts import Timeouts as OutboundTimeouts
@@ -52,6 +53,8 @@ class Listener(Entry):
     streams: list[Text] = Field(default_factory=list)
     senders: list[Text] = Field(default_factory=list)
     profile: Literal["modern", "legacy"] = "modern"
+    rate: PaceOf | None = None
+    daily: Count | None = None
     max_connections: Count = 1000
     max_connections_per_client: Count = 100
     max_recipients: Annotated[Whole, Field(ge=100)] = 1000  # RFC 5321 §4.5.3.1.8: at least 100
@@ -76,6 +79,7 @@ class Queue(Entry):
     """Where accepted mail is kept; "" is queue.db in the data folder."""
 
     url: Text = ""
+    reserve: Reserve | None = None
 
 
 class Timeouts(Entry):

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
-    "held", "released", "cancelled", "reloaded",
+    "held", "released", "cancelled", "reloaded", "guarded",
 })
 NONE: Mapping[str, object] = MappingProxyType({})
 

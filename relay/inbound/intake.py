@@ -1,6 +1,6 @@
 """From the final dot to the reply: decide, prepare, sign, store.
 
-    Submission ─ requests ─► policy ─► sender rights ─► preparation ─► DKIM ─► queue ─► 250
+    Submission ─ requests ─► policy ─► sender rights ─► gate ─► preparation ─► DKIM ─► queue ─► 250
 
 Nothing slow comes after the store's commit, and a fault of ours is never a 5xx.
 """
@@ -21,6 +21,7 @@ from relay.core.message import Prepared
 from relay.core.reply import Reply, reply
 from relay.core.tokens import encode
 from relay.inbound.access import Access
+from relay.inbound.gate import Gatekeeper
 from relay.inbound.requests import Requests, read_requests
 from relay.policy.decide import Decision, Facts, decide
 from relay.policy.model import Policy, Stream
@@ -54,6 +55,7 @@ class Intake:
 
     policy: Callable[[], Policy]
     access: Access
+    gate: Gatekeeper
     preparer: Preparer
     keys: KeyRing
     desk: SigningDesk
@@ -76,7 +78,16 @@ class Intake:
         sender = address_in(headers.first("from") or "")
         if refusal := self.access.check_from(submission.client, sender):
             return self._refuse(submission, "from_not_allowed", refusal)
-        return await self._finish(submission, headers, decision, decision.stream, sender)
+        passage = self.gate.ask(submission, headers, decision)
+        if passage.refusal is not None or passage.decision.stream is None:
+            return self._refuse(submission, passage.reason, passage.refusal or BUSY, route=decision.route)
+        stored = False
+        try:
+            answer = await self._finish(submission, headers, passage.decision, passage.decision.stream, sender)
+            stored = answer.code == 250
+        finally:
+            self.gate.left(passage, stored=stored)
+        return answer
 
     async def _finish(
         self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, sender: str

@@ -27,6 +27,7 @@ from relay.policy.entries import (
     StreamEntry,
 )
 from relay.policy.facts import Facts
+from relay.policy.guard import compile_guard
 from relay.policy.model import (
     Example,
     Limits,
@@ -39,6 +40,7 @@ from relay.policy.model import (
     Source,
     Stream,
 )
+from relay.policy.quota import compile_quota
 from relay.policy.strict import Node, Problem
 
 
@@ -89,6 +91,9 @@ def _stream(placed: Placed[StreamEntry], folder: str) -> Stream:
         delay_notice_s=entry.delay_notice or 0.0,
         objective=Objective(objective.within, objective.share) if objective else None,
         eight_bit=entry.eight_bit,
+        guard=compile_guard(entry.guard),
+        require=tuple(entry.require),
+        quota=compile_quota(entry.quota),
         where=placed.origin.where,
     )
 

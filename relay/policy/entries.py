@@ -22,6 +22,7 @@ from relay.policy.fields import (
     TextList,
     Wait,
 )
+from relay.policy.guard import GuardEntry
 from relay.policy.quantities import (
     Address,
     Flag,
@@ -33,6 +34,8 @@ from relay.policy.quantities import (
     Whole,
     as_list,
 )
+from relay.policy.quota import QuotaEntry
+from relay.policy.requirements import Requirements
 from relay.policy.validate import Entry
 
 
@@ -81,6 +84,9 @@ class StreamEntry(Entry):
     delay_notice: Wait | None = None
     objective: ObjectiveEntry | None = None
     eight_bit: Literal["keep", "encode"] = "keep"
+    guard: GuardEntry | None = None
+    require: Requirements = Field(default_factory=list)
+    quota: QuotaEntry | None = None
 
 
 class SourceEntry(Entry):

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from relay.core.pattern import Pattern
+from relay.core.quota import Quota
 from relay.core.reply import Reply
 from relay.core.retry import Retry
 from relay.policy.facts import Facts
+from relay.policy.guard import Guard
+from relay.policy.requirements import Requirement
 from relay.policy.rules import Condition
 from relay.policy.templates import Template
 
@@ -58,6 +61,9 @@ class Stream:
     delay_notice_s: float = 0.0
     objective: Objective | None = None
     eight_bit: Literal["keep", "encode"] = "keep"
+    guard: Guard | None = None
+    require: tuple[Requirement, ...] = ()
+    quota: Quota | None = None
     where: str = ""
 
 

@@ -21,8 +21,9 @@ from typing import Self, TypeVar
 import aiosqlite
 
 from relay.core.message import Prepared
+from relay.core.quota import Stock
 from relay.core.waiting import Mark, Waiting
-from relay.queue import reading, state
+from relay.queue import reading, state, stock
 from relay.queue.opening import PAGE_BYTES, open_reader, open_writer
 from relay.queue.operating import change_state, remove_recipients, reschedule
 from relay.queue.spool import Spool
@@ -57,6 +58,7 @@ class SqliteStore:
     ) -> None:  # fmt: skip
         self.spool = spool
         self.swept: tuple[int, set[str]] = (0, set())
+        self.stock = Stock()
         self._writer, self._reader = writer, reader
         self._unchecked = 0  # bytes written since the last checkpoint, roughly: the log's file never shrinks
         self._stored, self._committed = stored, committed
@@ -75,6 +77,7 @@ class SqliteStore:
         writer = await _connected(partial(open_writer, path))
         reader = await _connected(partial(open_reader, path))
         store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
+        store.stock = await _hop(writer, stock.load)
         store.swept = store.spool.sweep(await store._read(reading.spooled))
         store._task = asyncio.create_task(store._commit_groups(), name="queue committer")
         return store
@@ -154,7 +157,8 @@ class SqliteStore:
 
     async def cancel(self, which: Filter) -> list[Row]:
         """Ends recipients for good, as cancelled; returns who they were."""
-        rows, unspooled = await self._change(partial(remove_recipients, which=which, now=time.time()))
+        rows, unspooled, moved = await self._change(partial(remove_recipients, which=which, now=time.time()))
+        self.stock.move(moved)
         self.spool.remove(unspooled)
         return rows
 
@@ -206,6 +210,8 @@ class SqliteStore:
             await self._refuse(taken, error)
             return
         self._committed(time.perf_counter() - begun, len(taken))
+        self.stock.move(group.moved)
+        self.stock.reusable = group.reusable
         self._unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
         self._unchecked += sum(message.content.size for message, _ in taken)
         for (message, done), places in zip(taken, waiting, strict=True):

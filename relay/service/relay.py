@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 import socket
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from relay.config.model import Config
 from relay.core.events import Event
@@ -51,8 +49,11 @@ from relay.prepare.keys import KeyRing, record_text
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.gate import open_gate, save_counts
+from relay.service.secret import secret_file
 from relay.service.settings import (
     SANDBOX,
+    allowances,
     credential_standings,
     delivery_settings,
     fixed_terms,
@@ -115,6 +116,9 @@ class Relay:
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
+        self.gate = await open_gate(
+            config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
+        )
         self._make_intake()
 
     async def _start_sandbox(self) -> int:
@@ -148,9 +152,10 @@ class Relay:
     def _make_intake(self) -> None:
         config = self.config
         self.intake = Intake(
-            policy=self.policy, access=self.access, preparer=Preparer(config.hostname, postmaster=config.postmaster),
+            policy=self.policy, access=self.access, gate=self.gate,
+            preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
-            verp_key=_secret_file(config.data / "return-path.key"),
+            verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
         )  # fmt: skip
 
@@ -176,6 +181,7 @@ class Relay:
         self.keys.refresh()
         self.access.replace(rules.credentials, self._senders())
         self.intake.credentials = credential_standings(rules.credentials)
+        self.gate.allowances = allowances(self.config, rules.credentials)
         self.objectives.clear()
         self.objectives.update(self._objectives())
         self.dispatcher.take_policy()
@@ -202,6 +208,7 @@ class Relay:
         await self.resolver.close()
         if self.sandbox is not None:
             await self.sandbox.close()
+        await save_counts(self.gate, self.store)
         await self.store.close()
         self.event_log.close()
 
@@ -216,6 +223,7 @@ class Relay:
         """Brings the gauges up to date: what the queue holds, and how old it is."""
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
+        self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
         self.metrics.connections.labels("out").set(self.dispatcher.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
 
@@ -286,12 +294,3 @@ class Relay:
         port = self.config.delivery.port
         binds = [one.bind for one in self.config.listeners.values() if one.bind.port == port]
         return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104
-
-
-def _secret_file(path: Path) -> bytes:
-    """The bytes of a key made at first use, mode 0600; raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()
