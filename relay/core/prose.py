@@ -11,10 +11,12 @@ import re
 
 TEXT_BYTES = 4096  # what is compared of a message
 HTML_BYTES = 12_288  # of HTML, most of which is no text
+SHOWN_BYTES = 8192  # of what comes after <body>
+SIGNATURE = b"\n-- \r\n"  # RFC 3676 §4.3: what follows is no prose, and under every mail
 HEAD_BYTES = 16_384  # where the first text part must begin
 DEPTH = 4  # multipart in multipart: mixed, related, alternative, and one to spare
 
-URL = re.compile(rb"https?://[^\s<>\"')\]]+", re.IGNORECASE)
+URL = re.compile(rb"http[s:][^\s<>\"')\]]+")
 MARKUP = re.compile(rb"<[^<>]*>")
 BASE64 = re.compile(rb"content-transfer-encoding[ \t]*:[ \t]*base64", re.IGNORECASE)
 QUOTED = re.compile(rb"content-transfer-encoding[ \t]*:[ \t]*quoted-printable", re.IGNORECASE)
@@ -24,30 +26,29 @@ HTML = re.compile(rb"content-type[ \t]*:[ \t]*text/html", re.IGNORECASE)
 
 def prose(header: bytes, body: bytes) -> bytes:
     """The beginning of the message's text; `header` is its block, `body` its first 32 KiB or more."""
-    part, text = header, body[: HEAD_BYTES + HTML_BYTES * 3]
+    part, text, boundary = header, body[: HEAD_BYTES + HTML_BYTES * 3], b""
     for _ in range(DEPTH):
         if not MULTIPART.search(part):
             break
-        start = text.find(b"\n--", 0, HEAD_BYTES) if not text.startswith(b"--") else 0
-        middle = text.find(b"\r\n\r\n", max(start, 0), HEAD_BYTES)
+        start = 0 if text.startswith(b"--") else text.find(b"\r\n--", 0, HEAD_BYTES) + 2
+        middle = text.find(b"\r\n\r\n", start, HEAD_BYTES)
         if middle < 0:
             return b""
-        part, text = text[max(start, 0) : middle + 2], text[middle + 4 :]
+        part, text = text[start : middle + 2], text[middle + 4 :]
+        boundary = b"\r\n" + part.partition(b"\r\n")[0]
     else:
         return b""
     is_html = HTML.search(part) is not None
     most = HTML_BYTES if is_html else TEXT_BYTES
-    if part is not header and (end := text.find(b"\r\n--", 0, 2 * most)) >= 0 and _is_boundary(text, end):
+    if boundary and (end := text.find(boundary, 0, 2 * most)) >= 0:
         text = text[:end]
     text = _decoded(part, text, most)
     if is_html:
         text = _shown(text)
-    return URL.sub(b"", text[:TEXT_BYTES]) if b"://" in text else text[:TEXT_BYTES]
-
-
-def _is_boundary(text: bytes, at: int) -> bool:
-    """A line of two hyphens and more, and not the `-- ` of a signature (RFC 3676 §4.3)."""
-    return text[at + 4 : at + 5] not in (b"", b" ", b"\r", b"-") or b"--" in text[at + 5 : at + 80]
+    text = text[:TEXT_BYTES]
+    if (end := text.find(SIGNATURE)) >= 0:
+        text = text[:end]
+    return URL.sub(b"", text) if b"://" in text else text
 
 
 def _decoded(part: bytes, text: bytes, most: int) -> bytes:
@@ -66,4 +67,4 @@ def _shown(html: bytes) -> bytes:
     """HTML without its head and tags; each tag ends a line."""
     body = html.find(b"<body")
     body = html.find(b"<BODY") if body < 0 else body
-    return MARKUP.sub(b"\n", html[max(body, 0) :]).replace(b"\r\n", b" ").replace(b"&nbsp;", b" ")
+    return MARKUP.sub(b"\n", html[max(body, 0) :][:SHOWN_BYTES]).replace(b"\r\n", b" ").replace(b"&nbsp;", b" ")

@@ -23,7 +23,8 @@ from relay.core.reply import Reply, reply
 from relay.inbound.disk import Disk
 from relay.inbound.refusals import printable
 from relay.policy.decide import Decision
-from relay.policy.guard import Finding, Guard, applied, plain_sign, refusal
+from relay.policy.guard import Finding, Guard, plain_sign
+from relay.policy.guarding import applied, refusal
 from relay.policy.model import Policy, Stream
 from relay.policy.require import missing
 
