@@ -42,7 +42,8 @@ PASSWORD_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere."""
+    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere; `rate` and `daily`
+    count recipients, None and 0: no limit."""
 
     name: str
     hash: str = field(repr=False)
@@ -50,10 +51,10 @@ class Credential:
     stream: str = ""
     streams: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
-    rate: Pace | None = None
-    daily: int = 0
     note: str = ""
     created: str = ""
+    rate: Pace | None = None
+    daily: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Gatekeeper:
         self._saved: dict[str, tuple[int, int]] = {}
         self._meters: dict[str, Meter] = {}
         self._coming: dict[str, tuple[int, int]] = {}
-        self._likeness: dict[tuple[str, Guard], Likeness] = {}
+        self._likeness: dict[str, tuple[Guard, Likeness]] = {}
 
     def ask(self, submission: Submission, headers: Headers, decision: Decision) -> Passage:
         """Whether and how the message may come in. What it takes is given back by `left`."""
@@ -137,9 +137,10 @@ class Gatekeeper:
         return applied(self.policy(), decision, stream, finding), None
 
     def _same_content(self, submission: Submission, stream: str, guard: Guard) -> Finding | None:
-        likeness = self._likeness.get((stream, guard))
-        if likeness is None:
-            likeness = self._likeness[(stream, guard)] = Likeness(guard.same, guard.within_s)
+        known, likeness = self._likeness.get(stream, (None, None))
+        if likeness is None or known != guard:  # a reload has changed it
+            likeness = Likeness(guard.same, guard.within_s)
+            self._likeness[stream] = (guard, likeness)
         content = submission.content
         text = prose(content.header, next(iter(content.body.chunks()), b""))
         people = [one.address for one in submission.envelope.recipients]

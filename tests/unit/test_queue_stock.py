@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from relay.core.content import Content, MemoryBody
 from relay.core.envelope import Envelope, Recipient
 from relay.core.message import Prepared
-from relay.queue.operating import remove_recipients
 from relay.queue.opening import migrate
+from relay.queue.operating import remove_recipients
 from relay.queue.spool import Spool
 from relay.queue.statements import statements
 from relay.queue.stock import KIND, load
