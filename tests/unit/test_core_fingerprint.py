@@ -1,4 +1,4 @@
-"""Receipts and codes pass, campaigns are found: measured on mail as companies send it. docs/guard.md has the figures."""
+"""Receipts and codes pass, campaigns are found: measured on mail as companies send it (docs/guard.md)."""
 
 from __future__ import annotations
 

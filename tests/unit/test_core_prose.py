@@ -56,7 +56,8 @@ MULTIPART = b"Content-Type: multipart/mixed; boundary=\"=_b\"\r\n"
 
 
 def test_the_first_part():
-    body = b"This is MIME.\r\n" + part(b"text/plain", TEXT) + b"\r\n" + part(b"text/html", b"<p>no") + b"\r\n--=_b--\r\n"
+    html = part(b"text/html", b"<p>no")
+    body = b"This is MIME.\r\n" + part(b"text/plain", TEXT) + b"\r\n" + html + b"\r\n--=_b--\r\n"
     assert prose(MULTIPART, body) == TEXT
 
 

@@ -48,13 +48,14 @@ class Door:
         )  # fmt: skip
 
     def ask(
-        self, stream: str = "codes", *, header: str = "", body: str = "Hello\r\n", to: tuple[str, ...] = ("a@b.example",),
-        credential: str = "",
+        self, stream: str = "codes", *, header: str = "", body: str = "Hello\r\n",
+        to: tuple[str, ...] = ("a@b.example",), credential: str = "",
     ) -> Passage:  # fmt: skip
         block = f"From: Shop <shop@example.com>\r\n{header}".encode()
         submission = Submission(
             "m1", self.now, Client("192.0.2.1", 25, "app", "apps", credential),
-            Envelope("shop@example.com", tuple(Recipient(one) for one in to)), Content(block, MemoryBody(body.encode())),
+            Envelope("shop@example.com", tuple(Recipient(one) for one in to)),
+            Content(block, MemoryBody(body.encode())),
         )  # fmt: skip
         return self.gate.ask(submission, Headers.parse(block), Decision(self.streams[stream], "a route"))
 
@@ -188,8 +189,8 @@ def test_todays_counts_outlive_the_process():
 def test_the_guard_refuses_and_says_what_to_do():
     door = Door(stream("codes", guard=Guard("refuse", "news")), stream("news"))
     assert door.said(door.ask(header="List-Unsubscribe: <mailto:u@example.com>\r\n")) == (
-        "bulk_mail: 550 5.7.1 looks like bulk mail (List-Unsubscribe is present) in stream codes: send it through stream"
-        " news (port 2526, or the header X-Relay-Stream: news where it is allowed)"
+        "bulk_mail: 550 5.7.1 looks like bulk mail (List-Unsubscribe is present) in stream codes: send it through"
+        " stream news (port 2526, or the header X-Relay-Stream: news where it is allowed)"
     )
     [event] = door.events
     assert (event.event, event.stream, event.detail["guard"], event.detail["action"]) == (

@@ -66,8 +66,9 @@ def test_aligned(signer, author, speaks):
 def test_aligned_dkim():
     shop = "From: Shop <shop@news.example.com>"
     assert lacking("aligned_dkim", shop, signing=["other.example", "example.com"]) == []
-    assert lacking("aligned_dkim", shop, signing=["other.example"]) == ["a DKIM key for the From domain news.example.com"]
-    assert lacking("aligned_dkim", shop) == ["a DKIM key for the From domain news.example.com"]
+    no_key = ["a DKIM key for the From domain news.example.com"]
+    assert lacking("aligned_dkim", shop, signing=["other.example"]) == no_key
+    assert lacking("aligned_dkim", shop) == no_key
     assert lacking("aligned_dkim", signing=["example.com"]) == ["a DKIM key for the From domain (there is none)"]
 
 
