@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 
-from relay.core.events import Event
 from relay.core.lanes import LaneRules, Lanes, Outlet
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Phase, Trouble, Verdict, judge
 from relay.core.waiting import Waiting
-from relay.deliver.connection import Connection, Peer
+from relay.deliver.connection import Connection
 from relay.deliver.contact import Contact
 from relay.deliver.job import Job, make_job
 from relay.deliver.loading import Loader
@@ -31,8 +29,6 @@ from relay.deliver.sources import in_turn
 from relay.deliver.tasks import Reminders, Tasks
 from relay.policy.model import Policy, Source
 from relay.smtp.happenings import Result
-
-log = logging.getLogger("relay.deliver")
 
 PAUSED = "not tried: {reason}; this destination is left alone until it may be tried again"
 
@@ -291,11 +287,3 @@ class Dispatcher:
         await self.tasks.cancel()
         await self.settler.tasks.finish()
         return left
-
-    def tried(self, peer: Peer, outcome: Outcome) -> None:
-        """One host of a cycle failed; the next is tried. No message was touched by it."""
-        text = outcome.text or str(outcome.reply)
-        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
-        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
-                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
-        self.settler.bus.publish(Event("attempted", self.clock(), detail=detail))

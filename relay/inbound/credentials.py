@@ -42,8 +42,8 @@ PASSWORD_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere; `rate` and `daily`
-    count recipients, None and 0: no limit."""
+    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere; `rate` and `daily` count
+    recipients, None and 0: no limit. `places`: line and column in the file of each stream that is named."""
 
     name: str
     hash: str = field(repr=False)
@@ -55,6 +55,7 @@ class Credential:
     created: str = ""
     rate: Pace | None = None
     daily: int = 0
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,15 @@ class _Reader:
             daily=self.daily(fields),
             note=self.text(fields, "note"),
             created=self.text(fields, "created"),
+            places=self.stream_places(fields),
         )
+
+    def stream_places(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> dict[str, tuple[int, int]]:
+        """Where streams are named, by the key `stream` or `streams`; what is malformed is told elsewhere."""
+        nodes = [fields[key][1] for key in ("stream", "streams") if key in fields]
+        inner = [one for node in nodes for one in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
+        marks = {one.value: one.start_mark for one in inner if isinstance(one, yaml.ScalarNode)}
+        return {str(name): (mark.line + 1, mark.column + 1) for name, mark in marks.items()}
 
     def pairs(self, node: yaml.Node, what: str, shape: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):

@@ -19,16 +19,17 @@ from relay.core.fingerprint import Likeness
 from relay.core.headers import Headers
 from relay.core.prose import prose
 from relay.core.quota import Allowance, Day, Meter, Stock
-from relay.core.reply import Reply, reply
+from relay.core.reply import Reply
 from relay.inbound.disk import Disk
-from relay.inbound.refusals import printable
+from relay.inbound.refusals import Refused
 from relay.policy.decide import Decision
 from relay.policy.guard import Finding, Guard, plain_sign
-from relay.policy.guarding import applied, refusal
+from relay.policy.guarding import applied
 from relay.policy.model import Policy, Stream
 from relay.policy.require import missing
 
 KIND = "daily"  # what the store remembers of today's counts
+QUOTA_REASONS = {"messages": "quota-messages", "bytes": "quota-bytes", "disk": "quota-disk"}
 Signing = Callable[[Stream, str], list[str]]
 Recall = Callable[[str], Awaitable[Mapping[str, object]]]
 Remember = Callable[[str, Mapping[str, object]], Awaitable[None]]
@@ -58,9 +59,9 @@ class Passage:
     """The answer: a refusal with its reason, or a place with the stream, tags and hold that are to be."""
 
     decision: Decision
+    into: Stream
     refusal: Reply | None = None
     reason: str = ""
-    stream: str = ""
     size: int = 0
     recipients: int = 0
     account: Account | None = None
@@ -85,56 +86,61 @@ class Gatekeeper:
         self._coming: dict[str, tuple[int, int]] = {}
         self._likeness: dict[str, tuple[Guard, Likeness]] = {}
 
+    def take(self, allowances: Mapping[str, Allowance], ways: Mapping[str, str]) -> None:
+        """Replaces what a reload may change; what was counted stays."""
+        self.allowances, self.ways = allowances, ways
+
     def ask(self, submission: Submission, headers: Headers, decision: Decision) -> Passage:
         """Whether and how the message may come in. What it takes is given back by `left`."""
         stream = decision.stream
         assert stream is not None, "asked only of mail that the policy takes"
-        if stream.guard is not None:
-            decision, answer = self._guarded(submission, headers, decision, stream, stream.guard)
-            if answer is not None or decision.stream is None:
-                return Passage(decision, answer, "bulk_mail")
+        if stream.guard is not None and (finding := self._finding(submission, headers, stream, stream.guard)):
+            self._tell(submission, decision, stream.guard, finding)
+            decision = applied(self.policy(), decision, stream, finding, self.ways.get(stream.guard.to, ""))
+            if decision.stream is None or decision.refusal is not None:
+                return Passage(decision, stream, decision.refusal, "bulk-mail")
             stream = decision.stream
         if stream.require:
             name, signing = stream, self.signing
             if lacking := missing(decision, stream.require, headers, lambda domain: signing(name, domain)):
                 text = f"stream {stream.name} requires {'; '.join(lacking)}"
-                return Passage(decision, _no(550, "5.7.1", text), "requirement")
+                return _denied(decision, stream, Refused("requirement", text=text))
         return self._counted(submission, decision, stream)
 
     def left(self, passage: Passage, *, stored: bool) -> None:
         """The message is in the queue (which counts it now), or was not taken after all."""
-        messages, size = self._coming[passage.stream]
-        self._coming[passage.stream] = (messages - 1, size - passage.size)
+        name = passage.into.name
+        messages, size = self._coming[name]
+        self._coming[name] = (messages - 1, size - passage.size)
         if stored:
             return
-        if meter := self._meters.get(passage.stream):
+        if meter := self._meters.get(name):
             meter.give(1)
         if passage.account is not None:
             passage.account.give(passage.recipients, self.clock())
 
     # The guard
 
-    def _guarded(
-        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, guard: Guard
-    ) -> tuple[Decision, Reply | None]:
+    def _finding(
+        self, submission: Submission, headers: Headers, stream: Stream, guard: Guard
+    ) -> Finding | None:
         finding = plain_sign(guard, headers, len(submission.envelope.recipients))
         if finding is None and guard.same:
             finding = self._same_content(submission, stream.name, guard)
-        if finding is None:
-            return decision, None
+        return finding
+
+    def _tell(self, submission: Submission, decision: Decision, guard: Guard, finding: Finding) -> None:
+        client, stream = submission.client, decision.stream
         detail = {
             "guard": finding.sign, "action": guard.action, "text": finding.words,
-            "listener": submission.client.listener, "credential": submission.client.credential,
+            "listener": client.listener, "credential": client.credential,
         }  # fmt: skip
         if guard.action == "reroute":
             detail["to"] = guard.to
         self.publish(Event(
-            "guarded", self.clock(), message=submission.id, stream=stream.name, route=decision.route,
-            sender=submission.envelope.sender, tags=decision.tags, detail=detail,
+            "guarded", self.clock(), message=submission.id, stream=stream.name if stream else "",
+            route=decision.route, sender=submission.envelope.sender, tags=decision.tags, detail=detail,
         ))  # fmt: skip
-        if guard.action == "refuse":
-            return decision, refusal(stream.name, guard, finding, self.ways.get(guard.to, ""))
-        return applied(self.policy(), decision, stream, finding), None
 
     def _same_content(self, submission: Submission, stream: str, guard: Guard) -> Finding | None:
         known, likeness = self._likeness.get(stream, (None, None))
@@ -157,33 +163,31 @@ class Gatekeeper:
         self.disk.look(now)
         free = self.disk.free + self.stock().reusable
         if free - sum(one for _, one in self._coming.values()) - size < self.disk.kept:
-            return Passage(decision, _no(452, "4.3.1", "the disk is nearly full, try again later"), "disk_reserve")
-        if stream.quota is not None and (problem := self._over_quota(stream, coming, size, free, now)):
-            return Passage(decision, problem[1], problem[0])
+            return _denied(decision, stream, Refused("disk-reserve"))
+        if stream.quota is not None and (refused := self._over_quota(stream, coming, size, free, now)):
+            return _denied(decision, stream, refused)
         who, account = self._account(submission.client)
-        if account is not None and (problem := _over_allowance(who, account, number, now)):
-            return Passage(decision, problem[1], problem[0])
+        if account is not None and (refused := _over_allowance(who, account, number, now)):
+            return _denied(decision, stream, refused)
         self._coming[stream.name] = (coming[0] + 1, coming[1] + size)
         if meter := self._meters.get(stream.name):
             meter.take(1, now)
         if account is not None:
             account.take(number, now)
-        return Passage(decision, None, "", stream.name, size, number, account)
+        return Passage(decision, stream, None, "", size, number, account)
 
     def _over_quota(
         self, stream: Stream, coming: tuple[int, int], size: int, free: float, now: float
-    ) -> tuple[str, Reply] | None:
+    ) -> Refused | None:
         quota, stock = stream.quota, self.stock()
         assert quota is not None
         messages, queued = stock.of(stream.name)
         room = free + stock.size - self.disk.kept
         if what := quota.over(messages + coming[0] + 1, queued + coming[1] + size, room):
-            text = f"stream {stream.name} has as much in the queue as it may ({what}), try again later"
-            return f"quota_{what}", _no(452, "4.3.1", text)
+            return Refused(QUOTA_REASONS[what], stream=stream.name)
         meter = self._meter(stream)
         if meter is not None and (ready := meter.ready_at(1, now)) > now:
-            text = f"stream {stream.name} takes {meter.pace.text}, try again in {ready - now:.0f} s"
-            return "quota_rate", _no(451, "4.7.1", text)
+            return Refused("quota-rate", stream=stream.name, pace=meter.pace.text, seconds=_wait(ready, now))
         return None
 
     def _meter(self, stream: Stream) -> Meter | None:
@@ -227,18 +231,21 @@ class Gatekeeper:
             self._saved = now
 
 
-def _over_allowance(who: str, account: Account, number: int, now: float) -> tuple[str, Reply] | None:
+def _denied(decision: Decision, stream: Stream, refused: Refused) -> Passage:
+    return Passage(decision, stream, refused.reply, refused.reason)
+
+
+def _over_allowance(who: str, account: Account, number: int, now: float) -> Refused | None:
     """The refusal for a client that has sent what it may."""
     daily = account.allowance.daily
     if daily and (ready := account.day.ready_at(number, daily, now)) > now:
         when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ready))
-        text = f"{who} may send to {daily} recipients a day and has, or would have; again from {when}"
-        return "daily_quota", _no(452, "4.7.1", text)
+        return Refused("client-daily", client=who, limit=daily, when=when)
     if account.meter and (ready := account.meter.ready_at(number, now)) > now:
-        text = f"{who} may send to {account.meter.pace.text} recipients, try again in {max(1, round(ready - now))} s"
-        return "rate", _no(451, "4.7.1", text)
+        return Refused("client-rate", client=who, pace=account.meter.pace.text, seconds=_wait(ready, now))
     return None
 
 
-def _no(code: int, enhanced: str, text: str) -> Reply:
-    return reply(code, enhanced, printable(text))
+def _wait(ready: float, now: float) -> int:
+    """Whole seconds to wait, at least one."""
+    return max(1, round(ready - now))

@@ -11,13 +11,13 @@ from relay.policy.guard import Finding, Guard, plain_sign
 from relay.policy.model import Policy, Stream
 
 
-def applied(policy: Policy, decision: Decision, stream: Stream, finding: Finding) -> Decision:
+def applied(policy: Policy, decision: Decision, stream: Stream, finding: Finding, way: str = "") -> Decision:
     """The decision after the guard of `stream` found bulk mail. Only one guard is asked: mail that was
-    rerouted is bulk mail where it belongs."""
+    rerouted is bulk mail where it belongs. `way` is how to reach the right stream: a listener's port."""
     guard = stream.guard
     assert guard is not None, "only asked where there is a guard"
     if guard.action == "refuse":
-        return replace(decision, stream=None, refusal=refusal(stream.name, guard, finding))
+        return replace(decision, stream=None, refusal=refusal(stream.name, guard, finding, way))
     tags = {**decision.tags, "guard": finding.sign}
     if guard.action == "reroute":
         return replace(decision, stream=policy.streams[guard.to], tags=tags)

@@ -41,6 +41,11 @@ async def open_gate(
     return gate
 
 
+def take_limits(gate: Gatekeeper, config: Config, credentials: dict[str, Credential]) -> None:
+    """Hands a running gatekeeper what a reload has changed."""
+    gate.take(allowances(config, credentials), ways(config))
+
+
 async def save_counts(gate: Gatekeeper, store: SqliteStore) -> None:
     """Keeps today's counts; a queue that cannot be written now gets them later."""
     try:

@@ -49,11 +49,10 @@ from relay.prepare.keys import KeyRing, record_text
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
-from relay.service.gate import open_gate, save_counts
-from relay.service.secret import secret_file
+from relay.service.gate import open_gate, save_counts, take_limits
+from relay.service.keyfile import secret_file
 from relay.service.settings import (
     SANDBOX,
-    allowances,
     credential_standings,
     delivery_settings,
     fixed_terms,
@@ -174,19 +173,22 @@ class Relay:
         for listener in self.listeners:
             await listener.start()
 
-    def take(self, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
-        """Replaces policy, credentials, keys and certificates in one step; mail already queued follows the
-        new rules from its next attempt."""
-        self.rules = rules
+    def take(self, config: Config, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
+        """Replaces policy, credentials, keys, certificates and the listeners' settings in one step; mail
+        already queued follows the new rules from its next attempt, sessions that live keep their settings.
+        `config` has what only a restart changes as it was (relay/service/changes.py)."""
+        self.config, self.rules = config, rules
         self.keys.refresh()
         self.access.replace(rules.credentials, self._senders())
-        self.intake.credentials = credential_standings(rules.credentials)
-        self.gate.allowances = allowances(self.config, rules.credentials)
+        self.intake.take(listener_standings(config), credential_standings(rules.credentials))
+        self.intake.preparer.postmaster = config.postmaster
+        take_limits(self.gate, config, rules.credentials)
         self.objectives.clear()
         self.objectives.update(self._objectives())
         self.dispatcher.take_policy()
         for listener in self.listeners:
-            listener.reload(listener.reception.settings, contexts[listener.name])
+            name = listener.name
+            listener.reload(listener_settings(config, name, config.listeners[name]), contexts[name])
 
     async def stop(self, within_s: float) -> None:
         """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
@@ -257,8 +259,9 @@ class Relay:
 
     def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
         return Contact(
-            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed, feed.tried
-        )
+            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed,
+            self.settler.tried,
+        )  # fmt: skip
 
     async def _fixed_route(self) -> Route | Outcome:
         assert self.delivery.fixed is not None

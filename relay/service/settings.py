@@ -12,8 +12,8 @@ from relay.deliver.outlets import STARTTLS, Terms
 from relay.deliver.resolve import ResolverSettings
 from relay.deliver.settings import DeliverySettings, opportunistic_context, verified_context
 from relay.inbound.credentials import Credential
-from relay.inbound.intake import Standing
 from relay.inbound.settings import ListenerSettings
+from relay.inbound.standing import Standing
 from relay.inbound.tls import server_context
 from relay.smtp.client import StartTls
 from relay.smtp.login import Login
@@ -75,7 +75,7 @@ def delivery_settings(config: Config, sandbox_port: int) -> DeliverySettings:
         login = Login(user, password)
     return DeliverySettings(
         hostname=config.hostname, fixed=fixed, login=login, connections=delivery.connections,
-        timeouts=Timeouts(**{f"{name}_s": value for name, value in delivery.timeouts.model_dump().items()}),
+        timeouts=Timeouts(**delivery.timeouts.model_dump()),
     )  # fmt: skip
 
 
