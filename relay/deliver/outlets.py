@@ -1,12 +1,11 @@
-"""The connections of each outlet (one pool towards one site), and the gates they pass."""
+"""The connections of each outlet (one pool towards one site), and what they must pass: gates count what a
+provider bears from a source, breakers leave a site alone that a source cannot reach."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from relay.core.lanes import Outlet
-from relay.core.limits import Gate, Rates
+from relay.core.limits import Breaker, Gate, Rates
 from relay.deliver.connection import Connection
 from relay.deliver.resolve import Route
 from relay.policy.model import Policy, Provider, Source
@@ -30,24 +29,55 @@ class Terms:
     where: str
 
 
+OutletKey = tuple[str, str]
+GateKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Hand:
+    """One connection's standing: whose mail it carries, from where, through which gate. `ending`: it takes
+    nothing more; `heir` is the outlet to which its place was promised."""
+
+    key: OutletKey
+    source: Source
+    terms: Terms
+    gate: Gate
+    ending: bool = False
+    heir: OutletKey | None = None
+
+    @property
+    def passes(self) -> GateKey:
+        """The gate's key."""
+        return (self.source.name, self.terms.counted)
+
+
 @dataclass(slots=True)
 class Links:
-    """The connections of one outlet."""
+    """The connections of one outlet: `all` there are, how many are being made and how many are promised."""
 
     route: Route
     all: set[Connection] = field(default_factory=set)
     opening: int = 0
+    promised: int = 0
+
+    @property
+    def none(self) -> bool:
+        """Whether the outlet has no connection and none in sight."""
+        return not (self.all or self.opening or self.promised)
 
     def idle(self) -> list[Connection]:
-        """Connections that wait for work, the latest used first: the others may end."""
+        """Connections that wait for work."""
         return [connection for connection in self.all if connection.idle]
 
 
 class Gates:
-    """One gate for each source and provider; where no provider is known, for each source and site."""
+    """One gate for each source and provider; where no provider is known, for each source and site. A breaker
+    for each source and site: what one site of a provider is like says nothing of the others, and anyone may
+    publish an MX that names a provider's host."""
 
     def __init__(self) -> None:
-        self.gates: dict[tuple[str, str], Gate] = {}
+        self.gates: dict[GateKey, Gate] = {}
+        self.breakers: dict[tuple[str, str], Breaker] = {}
 
     def gate(self, source: Source, terms: Terms) -> Gate:
         """The gate, with the limits the policy has now: a reload counts at once."""
@@ -58,11 +88,33 @@ class Gates:
         found.set_rates(terms.rates)
         return found
 
+    def why_not(self, source: Source, site: str, terms: Terms, now: float) -> tuple[str, float]:
+        """("", now) when the source may connect to the site, or (reason, when to ask again)."""
+        breaker = self.breakers.get((source.name, site))
+        if breaker is not None and breaker.is_open(now):
+            return "destination_paused", breaker.until
+        gate = self.gate(source, terms)
+        if (ready_at := gate.messages.ready_at(now)) > now:
+            return "message_rate", ready_at
+        return gate.why_not_connect(now)
+
+    def failed(self, source: Source, site: str, now: float, reason: str) -> None:
+        """No host of the site could be used from the source."""
+        self.breakers.setdefault((source.name, site), Breaker()).fail(now, reason)
+
+    def answered(self, source: Source, site: str) -> None:
+        """The site answered."""
+        self.breakers.pop((source.name, site), None)
+
+    def trouble(self, source: Source, site: str) -> str:
+        """What the last trouble of a source with a site was, or ""."""
+        breaker = self.breakers.get((source.name, site))
+        return breaker.reason if breaker else ""
+
     def sweep(self, now: float) -> None:
-        """Forgets gates that hold nothing worth keeping, so that a million sites cost no memory for ever."""
-        for key, gate in list(self.gates.items()):
-            if not gate.open and not gate.breaker.failures and gate.connects.level >= gate.connects.burst:
-                del self.gates[key]
+        """Forgets what holds nothing worth keeping, so that a million sites cost no memory for ever."""
+        self.gates = {key: gate for key, gate in self.gates.items() if not gate.at_rest(now)}
+        self.breakers = {key: one for key, one in self.breakers.items() if not one.forgotten(now)}
 
 
 def terms_for(policy: Policy, route: Route) -> Terms:
@@ -77,6 +129,3 @@ def terms_for(policy: Policy, route: Route) -> Terms:
     counted = f"site {route.site}" if catches_all else provider.name
     return Terms(provider.name, counted, rates, STARTTLS[limits.tls], provider.where)
 
-
-OutletKey = tuple[str, str]
-WhyNot = Callable[[Outlet], tuple[str, str, float]]

@@ -54,8 +54,7 @@ class RelayOperator:
 
     async def retry(self, which: Filter) -> int:
         """Makes queued recipients due now; destinations left alone after trouble are tried, too."""
-        for gate in self.relay.dispatcher.gates.gates.values():
-            gate.breaker.succeed()
+        self.relay.dispatcher.connector.gates.breakers.clear()
         self.relay.resolver.forget()
         self.relay.routing.forget()
         return await self._changed("", which, await self.relay.store.retry(which, time.time()))

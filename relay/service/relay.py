@@ -25,6 +25,7 @@ from relay.core.waiting import Waiting
 from relay.deliver import overview
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
+from relay.deliver.drain import drain
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
@@ -194,9 +195,9 @@ class Relay:
         """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
         what is not delivered is in the queue."""
         self.stopping = True
-        end = time.monotonic() + within_s
-        await asyncio.gather(*(listener.drain(within_s) for listener in self.listeners))
-        cut = await self.dispatcher.drain(max(0.0, end - time.monotonic()))
+        # at once: a client that is slow to finish must not use up the time of deliveries under way
+        listeners = (listener.drain(within_s) for listener in self.listeners)
+        cut, *_ = await asyncio.gather(drain(self.dispatcher, within_s), *listeners)
         if cut:
             log.warning("%d deliveries were cut off; they are in the queue and will be tried again", cut)
         await self.close()
@@ -226,7 +227,7 @@ class Relay:
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
-        self.metrics.connections.labels("out").set(self.dispatcher.open)
+        self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
 
     # What the parts tell each other
