@@ -162,6 +162,7 @@ class Events(Entry):
 
     dir: FilePath | None = None
     keep_days: Count = 30
+    facts: Flag = True
 
 
 class Config(Entry):

@@ -12,7 +12,16 @@ from relay.core.events import Event
 from relay.queue.store import Filter, Row
 from relay.service.explain import explain_domain, explain_message
 from relay.service.relay import Relay
-from relay.web.operator import Caught, CaughtMessage, Explanation, Reloaded, Shown, Status, StreamState
+from relay.web.operator import (
+    Caught,
+    CaughtMessage,
+    Explanation,
+    ObjectiveState,
+    Reloaded,
+    Shown,
+    Status,
+    StreamState,
+)
 
 ATTEMPTS_KEPT = 200
 
@@ -97,13 +106,17 @@ class RelayOperator:
 
     def _stream(self, name: str, queued: int, held: int, oldest_s: float) -> StreamState:
         stream = self.relay.policy().streams.get(name)
-        goal = stream.objective if stream else None
         return StreamState(
-            name=name, queued=queued, held=held, oldest_s=max(0.0, oldest_s),
-            objective=f"{goal.target:.2%} within {goal.within_s:g} s" if goal else "",
-            met=self.relay.metrics.objective_met(name), pool=stream.pool if stream else "",
+            name=name, queued=queued, held=held, oldest_s=max(0.0, oldest_s), **self._objective(name),
+            pool=stream.pool if stream else "",
             where=stream.where if stream else "not in the policies any more",
         )  # fmt: skip
+
+    def _objective(self, name: str) -> ObjectiveState:
+        stream, objectives = self.relay.policy().streams.get(name), self.relay.objectives
+        goal = stream.objective if stream else None
+        text = f"{float(f'{goal.target * 100:.6f}'):g}% within {goal.within_s:g} s" if goal else ""
+        return ObjectiveState(objective=text, met=objectives.met(name), burn=objectives.rates(name, time.time()))
 
     async def sandbox_list(self) -> list[Caught]:
         """What the sandbox keeps, newest first."""
@@ -145,6 +158,8 @@ class RelayOperator:
                 for one in relay.listeners for address in one.addresses
             ],
             accepted=tally.accepted, queued=sum(tally.queued.values()), held=sum(tally.held.values()),
-            ends=dict(tally.ends), gap=tally.gap, policies_loaded_at=relay.rules.loaded_at,
+            ends=dict(tally.ends), gap=tally.gap,
+            objectives={name: self._objective(name) for name in relay.objectives.trackers},
+            policies_loaded_at=relay.rules.loaded_at,
             reload_problems=self.reload_problems,
         )  # fmt: skip

@@ -22,6 +22,7 @@ from relay.deliver.sweeper import sweep_for_ever
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
 from relay.service.gate import save_for_ever
+from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
 from relay.service.relay import Relay, Rules
 from relay.service.settings import listener_context
@@ -131,6 +132,7 @@ class Process:
         self._side(relay.pager.run(), "pager")
         self._side(sweep_for_ever(relay.dispatcher), "sweeper")
         self._side(save_for_ever(relay.gate, relay.store), "counts of clients")
+        self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")
