@@ -68,14 +68,15 @@ class Likeness:
                     current.lines[mark] += len(new) - 1
         if len(current.people) + len(past.people) <= self.most:
             return False
-        now_of, past_of = current.lines.get, past.lines.get
-        return self._is_campaign(lines, [now_of(mark, 0) + past_of(mark, 0) for mark in marks])
+        return self._is_campaign(lines, marks)
 
-    def _is_campaign(self, lines: Sequence[bytes], counts: Sequence[int]) -> bool:
+    def _is_campaign(self, lines: Sequence[bytes], marks: Sequence[int]) -> bool:
         """Judges a text by how many messages have each of its lines."""
         few, most = self.most // PARTLY, self.most
+        now_of, past_of = self._now.lines.get, self._past.lines.get
         total = common = frequent = 0
-        for line, count in zip(lines, counts, strict=True):
+        for line, mark in zip(lines, marks, strict=True):
+            count = now_of(mark, 0) + past_of(mark, 0)
             size = len(line)
             total += size
             if count > few:

@@ -111,6 +111,15 @@ def test_memory_is_bounded(monkeypatch):
     assert max(likeness._now.lines.values()) > 20
 
 
+def test_a_half_that_is_full_of_common_lines_ends_early(monkeypatch):
+    monkeypatch.setattr(fingerprint, "LINES_MOST", 10)
+    likeness = Likeness(20, 600)
+    for number in range(10):
+        likeness.is_bulk(LETTER, [f"{number}@a.example", f"{number}@b.example"], 1000.0 + number)
+        assert len(likeness._now.lines) == 25
+    assert likeness._past.lines
+
+
 @pytest.mark.parametrize(
     ("line", "figures"),
     [
