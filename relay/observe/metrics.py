@@ -141,6 +141,7 @@ class Metrics:
         age = detail.get("delay_s")
         if not isinstance(age, float):
             return
+        age = max(0.0, age)  # the clock may have been set back meanwhile
         if "phase" in detail:
             self._child(self.attempts, stream, provider, name).inc()
             if detail.get("attempt") == 1:

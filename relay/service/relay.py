@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
@@ -92,6 +93,7 @@ class Relay:
         self.recent = Recent(RECENT_BYTES)
         self.sandbox: Sandbox | None = None
         self.stopping = False
+        self._opened = contextlib.AsyncExitStack()
         self._metrics_and_log()
 
     def _metrics_and_log(self) -> None:
@@ -116,6 +118,7 @@ class Relay:
             config.queue_file, config.data / "spool",
             stored=self._stored, committed=self.metrics.committed,
         )  # fmt: skip
+        self._opened.push_async_callback(self.store.close)
         await recall_objectives(self.objectives, self.store, time.time())
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
@@ -123,17 +126,20 @@ class Relay:
         self.gate = await open_gate(
             config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
         )
+        self._opened.push_async_callback(save_counts, self.gate, self.store)
         self._make_intake()
 
     async def _start_sandbox(self) -> int:
         if self.config.delivery.mode != SANDBOX:
             return 0
         self.sandbox = Sandbox(self.config.data / "sandbox", dns_txt=self._own_key_record)
+        self._opened.push_async_callback(self.sandbox.close)
         return await self.sandbox.start()
 
     def _make_delivery(self) -> None:
         config, settings = self.config, self.delivery
         self.resolver = Resolver(resolver_settings(config, self._own_addresses()))
+        self._opened.push_async_callback(self.resolver.close)
         self.guard = TargetGuard(tuple(str(network) for network in config.delivery.allow_targets))
         self.context = tls_context(config)
         self.routing = Routing(
@@ -207,17 +213,13 @@ class Relay:
         await self.close()
 
     async def close(self) -> None:
-        """Closes everything, in the order in which mail flows."""
+        """Closes everything that was opened, in the order in which mail flows; also after a failed start."""
         for listener in self.listeners:
             await listener.close()
         self.access.close()
         self.desk.close()
-        await self.resolver.close()
-        if self.sandbox is not None:
-            await self.sandbox.close()
-        await save_counts(self.gate, self.store)
         await keep_objectives(self.objectives, self.store, time.time())
-        await self.store.close()
+        await self._opened.aclose()
         self.event_log.close()
 
     def reread_queue(self) -> None:

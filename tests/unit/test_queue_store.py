@@ -314,3 +314,18 @@ def test_small_facts_outlive_a_restart_and_can_be_taken_back(tmp_path):
             assert await store.recall("nothing") == {}
 
     run(scenario())
+
+
+def test_what_is_held_is_not_loaded_for_delivery(tmp_path):
+    """An operator may hold a recipient whose retry is in memory already."""
+
+    async def scenario():
+        async with opened(tmp_path) as store:
+            await store.put(message("m1", "a@example.net", "b@example.net"))
+            await store.hold(Filter(recipient="a@*"))
+            found = await store.load("m1")
+            assert found is not None
+            assert [one.address for one in found.recipients.values()] == ["b@example.net"]
+            assert list(found.recipients) == [1]
+
+    run(scenario())

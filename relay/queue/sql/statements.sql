@@ -35,7 +35,7 @@ SELECT id, received_at, stream, pool, route, sender, return_path, envid, ret, bo
 FROM message WHERE id = ?1;
 
 -- name: load_recipients
-SELECT idx, address, notify, orcpt FROM recipient WHERE message = ?1 ORDER BY idx;
+SELECT idx, address, notify, orcpt FROM recipient WHERE message = ?1 AND state = 'queued' ORDER BY idx;
 
 -- name: streams
 SELECT DISTINCT stream FROM recipient;
