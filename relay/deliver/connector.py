@@ -46,18 +46,27 @@ class Connector:
         self.open = 0
         self.draining = False
         self.one_closed = asyncio.Event()
+        self._reached: dict[OutletKey, None] = {}
         self.room = Room(self._standing)
         self.reminders = Reminders(self.serve_again)
         self.tasks = Tasks()
 
     def reach(self, outlet: Outlet, route: Route) -> None:
-        """Mail has come into the outlet; `route` is where its site is now."""
+        """Mail has come into the outlet; `route` is where its site is now. It is served when all that is due
+        at this moment has come, or a message's first recipient would leave without the others."""
         key = (outlet.pool, outlet.site)
         links = self.links.get(key)
         if links is None:
             links = self.links[key] = Links(route)
         links.route = route
-        self.serve(outlet, links)
+        if not self._reached:
+            asyncio.get_running_loop().call_soon(self._serve_reached)
+        self._reached[key] = None
+
+    def _serve_reached(self) -> None:
+        reached, self._reached = self._reached, {}
+        for key in reached:
+            self.serve_again(key)
 
     def serve_again(self, key: OutletKey) -> None:
         """Something may go by now that could not before."""
