@@ -43,12 +43,6 @@ class Metrics:
             "relay_attempts_total", "Attempts to deliver to a recipient.", ["stream", "provider", "verdict"],
             registry=registry,
         )  # fmt: skip
-        self.queue = Gauge(
-            "relay_queue_recipients", "Recipients in the queue.", ["stream", "state"], registry=registry
-        )
-        self.oldest = Gauge(
-            "relay_queue_oldest_seconds", "Age of the oldest queued recipient.", ["stream"], registry=registry
-        )
         self.time_to_deliver = Histogram(
             "relay_time_to_deliver_seconds", "From acceptance to delivery.", ["stream"],
             buckets=DELIVERY_BUCKETS_S, registry=registry,
@@ -65,6 +59,17 @@ class Metrics:
             "relay_objective_total", "Recipients that came to an end, in streams with an objective.", ["stream"],
             registry=registry,
         )  # fmt: skip
+        self._make_gauges(registry)
+        self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
+
+    def _make_gauges(self, registry: CollectorRegistry) -> None:
+        """What is so now, and what every commit took."""
+        self.queue = Gauge(
+            "relay_queue_recipients", "Recipients in the queue.", ["stream", "state"], registry=registry
+        )
+        self.oldest = Gauge(
+            "relay_queue_oldest_seconds", "Age of the oldest queued recipient.", ["stream"], registry=registry
+        )
         self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
         self.commit_seconds = Histogram(
             "relay_commit_seconds", "Time of one commit, fsync included.", buckets=COMMIT_BUCKETS_S, registry=registry
@@ -84,7 +89,6 @@ class Metrics:
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
-        self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
     def on_event(self, event: Event) -> None:
         """Counts one event."""
