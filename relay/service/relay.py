@@ -122,9 +122,11 @@ class Relay:
         )  # fmt: skip
         self._opened.push_async_callback(self.store.close)
         await recall_objectives(self.objectives, self.store, time.time())
+        self._opened.push_async_callback(self._keep_objectives)
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
+        self._opened.push_async_callback(self.shaping.close)
         await self.shaping.restore()
         self.gate = await open_gate(
             config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
@@ -228,10 +230,11 @@ class Relay:
             await listener.close()
         self.access.close()
         self.desk.close()
-        await self.shaping.close()
-        await keep_objectives(self.objectives, self.store, time.time())
         await self._opened.aclose()
         self.event_log.close()
+
+    async def _keep_objectives(self) -> None:
+        await keep_objectives(self.objectives, self.store, time.time())
 
     def reread_queue(self) -> None:
         """The store was changed by an operator: what is not under way is read from it anew."""
