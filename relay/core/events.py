@@ -9,6 +9,7 @@ from types import MappingProxyType
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
     "held", "released", "cancelled", "reloaded",
+    "source_paused", "source_limited", "stream_paused", "limit_ended",
 })
 NONE: Mapping[str, object] = MappingProxyType({})
 

@@ -10,20 +10,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Sequence
 
-from relay.core.events import Event
 from relay.core.lanes import LaneRules, Lanes, Outlet
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Phase, Trouble, Verdict, judge
 from relay.core.waiting import Waiting
-from relay.deliver.connection import Connection, Peer
+from relay.deliver.actions import Actions
+from relay.deliver.connection import Connection
 from relay.deliver.contact import Contact
 from relay.deliver.job import Job, make_job
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Gates, Links, OutletKey, Terms
+from relay.deliver.parking import Parking
 from relay.deliver.resolve import Route
 from relay.deliver.routing import Routing
 from relay.deliver.settle import Attempt
@@ -32,34 +31,35 @@ from relay.deliver.tasks import Reminders, Tasks
 from relay.policy.model import Policy, Source
 from relay.smtp.happenings import Result
 
-log = logging.getLogger("relay.deliver")
-
 PAUSED = "not tried: {reason}; this destination is left alone until it may be tried again"
 
 
 class Dispatcher:
     """The feed of all connections. `left` hears how many of a stream's due recipients got under way;
-    `make_contact` knows how to connect (service wires it)."""
+    `make_contact` knows how to connect (service wires it); `again` has a stream's queue read anew."""
 
     def __init__(
         self, routing: Routing, loader: Loader, *,
         policy: Callable[[], Policy], make_contact: Callable[[Source, Route, Terms, Dispatcher], Contact],
         left: Callable[[str, int], None], clock: Callable[[], float], connections: int,
+        actions: Actions, again: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.make_contact, self.left, self.clock = policy, make_contact, left, clock
         self.connections = connections
         self.lanes = Lanes({})
-        self.gates = Gates()
+        self.actions = actions
+        self.gates = Gates(actions.rates)
         self.links: dict[OutletKey, Links] = {}
         self.open = 0
         self.draining = False
         self.jobs: set[Job] = set()
-        self._gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
+        self.gate_of: dict[Connection, tuple[Gate, OutletKey]] = {}
         self.tasks = Tasks()
         self._touched: dict[OutletKey, None] = {}
-        self._closed = asyncio.Event()
-        self.reminders = Reminders(self._serve_again)
+        self.one_closed = asyncio.Event()
+        self.reminders = Reminders(self.serve_again)
+        self.parking = Parking(self, actions, again)
         self.take_policy()
 
     def take_policy(self) -> None:
@@ -78,6 +78,8 @@ class Dispatcher:
     def _routed(self, waiting: Waiting, route: Route) -> None:
         stream = self.policy().streams.get(waiting.stream)
         pool = stream.pool if stream else next(iter(self.policy().pools))
+        if self.parking.takes(waiting, route):
+            return
         self.lanes.push(waiting, pool, route.site)
         links = self.links.get((pool, route.site))
         if links is None:
@@ -90,7 +92,7 @@ class Dispatcher:
     def _serve_touched(self) -> None:
         touched, self._touched = self._touched, {}
         for key in touched:
-            self._serve_again(key)
+            self.serve_again(key)
 
     def unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None:
         """Settles recipients of one stream for which there is no way, or no time left."""
@@ -117,8 +119,12 @@ class Dispatcher:
         if self.open >= self.connections:
             return False
         pool = self.policy().pools.get(outlet.pool)
-        again = float("inf")
+        again, paused = float("inf"), True
         for source in in_turn(pool, outlet.site) if pool else ():
+            if (pause := self.actions.source_pause(source.name, terms.counted)) is not None:
+                again = min(again, pause.until)
+                continue
+            paused = False
             gate = self.gates.gate(source, terms)
             reason, until = gate.why_not_connect(now)
             if not reason:
@@ -128,6 +134,8 @@ class Dispatcher:
                 self._pause(outlet, gate, terms)
                 return False
             again = min(again, until)
+        if paused and pool:
+            self.parking.park(self.lanes.drain(outlet))
         self.reminders.set((outlet.pool, outlet.site), again - now)
         return False
 
@@ -150,11 +158,14 @@ class Dispatcher:
                 gate.open -= 1
                 self.open -= 1
         if isinstance(found, Outcome):
-            self._unreachable(key, links, gate, terms, found)
+            if self.actions.source_pause(contact.source.name, terms.counted) is None:
+                self._unreachable(key, links, gate, terms, found)
+            else:
+                self.serve_again(key)  # another source may; the words that paused this one say nothing of the mail
             return
         gate.breaker.succeed()
         links.all.add(found)
-        self._gate_of[found] = (gate, key)
+        self.gate_of[found] = (gate, key)
         found.wake()
 
     def _unreachable(self, key: OutletKey, links: Links, gate: Gate, terms: Terms, outcome: Outcome) -> None:
@@ -181,12 +192,14 @@ class Dispatcher:
 
     def next_job(self, connection: Connection) -> Job | None:
         """The next message for this connection, if lanes and gate allow one."""
-        gate, key = self._gate_of[connection]
+        gate, key = self.gate_of[connection]
         outlet = self.lanes.outlets.get(key)
         now = self.clock()
         self._free_slot(connection, gate)
         most = gate.rates.messages_per_connection
-        if self.draining or (most and connection.begun >= most) or gate.open > gate.most:
+        if self.draining or (most and connection.begun >= most) or gate.open > gate.most or (
+            self.actions.ledger.limits and self._is_paused(connection)
+        ):
             asyncio.get_running_loop().call_soon(connection.quit)
             return None
         if outlet is None or not outlet.ready:
@@ -196,6 +209,12 @@ class Dispatcher:
             return None
         taken = self.lanes.take(outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most))
         return self._start(connection, gate, taken, now) if taken else None
+
+    def _is_paused(self, connection: Connection) -> bool:
+        return self.actions.source_pause(connection.peer.source, self._terms(connection).counted) is not None
+
+    def _terms(self, connection: Connection) -> Terms:
+        return self.routing.terms(self.links[self.gate_of[connection][1]].route)
 
     def _start(self, connection: Connection, gate: Gate, taken: list[Waiting], now: float) -> Job | None:
         stream = taken[0].stream
@@ -232,18 +251,20 @@ class Dispatcher:
         outcomes = [outcome for outcome, skip in zip(result.outcomes, untouched, strict=True) if not skip]
         if places:
             peer = connection.peer
+            if any(outcome.verdict is not Verdict.DELIVERED for outcome in outcomes):
+                outcomes = self.actions.judge(peer, self._terms(connection), job.stream, outcomes)
             attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
             self.settler.settle(job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on)
         if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
-            self._gate_of[connection][0].worked()
+            self.gate_of[connection][0].worked()
 
     def closed(self, connection: Connection, outcome: Outcome | None) -> None:
         """The connection is gone: its slot is free for another."""
-        gate, key = self._gate_of.pop(connection)
+        gate, key = self.gate_of.pop(connection)
         self._free_slot(connection, gate)
         gate.open -= 1
         self.open -= 1
-        self._closed.set()
+        self.one_closed.set()
         links = self.links[key]
         links.all.discard(connection)
         outlet = self.lanes.outlets.get(key)
@@ -262,7 +283,7 @@ class Dispatcher:
 
     # Housekeeping
 
-    def _serve_again(self, key: OutletKey) -> None:
+    def serve_again(self, key: OutletKey) -> None:
         """There may be something to do in an outlet."""
         outlet, links = self.lanes.outlets.get(key), self.links.get(key)
         if outlet is not None and links is not None and outlet.ready:
@@ -274,28 +295,3 @@ class Dispatcher:
         for waiting in taken:
             self.left(waiting.stream, 1)
         return taken
-
-    async def drain(self, within_s: float) -> int:
-        """Starts nothing new, lets what is under way finish; returns how many deliveries were cut off."""
-        self.draining = True
-        end = self.clock() + within_s
-        for connection in list(self._gate_of):
-            connection.quit()
-        while (self._gate_of or self.settler.tasks) and (left_s := end - self.clock()) > 0:
-            self._closed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), min(left_s, 1.0))
-        left = len(self.jobs)
-        for connection in list(self._gate_of):
-            connection.abort()
-        await self.tasks.cancel()
-        await self.settler.tasks.finish()
-        return left
-
-    def tried(self, peer: Peer, outcome: Outcome) -> None:
-        """One host of a cycle failed; the next is tried. No message was touched by it."""
-        text = outcome.text or str(outcome.reply)
-        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
-        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
-                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
-        self.settler.bus.publish(Event("attempted", self.clock(), detail=detail))

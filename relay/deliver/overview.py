@@ -15,6 +15,8 @@ def waiting(dispatcher: Dispatcher) -> dict[tuple[str, str], int]:
         for stream, lane in outlet.lanes.items():
             if lane:
                 found[(stream, reason)] = found.get((stream, reason), 0) + len(lane)
+    for stream, count in dispatcher.parking.counts.items():
+        found[(stream, "reply_rule")] = found.get((stream, "reply_rule"), 0) + count
     return found
 
 
@@ -26,6 +28,8 @@ def _why(dispatcher: Dispatcher, outlet: Outlet) -> str:
         return "no_source"
     now, terms = dispatcher.clock(), dispatcher.routing.terms(links.route)
     for source in in_turn(pool, outlet.site):
+        if dispatcher.actions.source_pause(source.name, terms.counted) is not None:
+            return "reply_rule"
         gate = dispatcher.gates.gate(source, terms)
         if gate.messages.ready_at(now) > now:
             return "message_rate"

@@ -37,3 +37,5 @@ def sweep(dispatcher: Dispatcher) -> None:
         elif not links.all and not links.opening:
             del dispatcher.links[key]
     dispatcher.gates.sweep(now)
+    dispatcher.parking.sweep()
+    dispatcher.actions.expire()  # a timer knows nothing of a clock that was set

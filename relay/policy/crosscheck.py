@@ -9,6 +9,7 @@ from relay.policy.conditions import compile_match, empty_matches, names_used, ne
 from relay.policy.draft import Draft, Placed
 from relay.policy.entries import RouteEntry, StreamEntry
 from relay.policy.fields import ONCE_ONLY
+from relay.policy.replycheck import check_replies
 from relay.policy.rules import Condition
 from relay.policy.strict import Problem
 from relay.policy.validate import nearest
@@ -28,6 +29,7 @@ def check_policy(draft: Draft, *, folder: str, listeners: Names, credentials: Na
         *_named(draft, "listener", listeners),
         *_named(draft, "credential", credentials),
         *_providers(draft),
+        *check_replies(draft),
         *_tests(draft),
     ]
 

@@ -33,6 +33,7 @@ from relay.policy.quantities import (
     Whole,
     as_list,
 )
+from relay.policy.replies import ReplyEntry
 from relay.policy.validate import Entry
 
 
@@ -147,10 +148,11 @@ class LimitsEntry(Entry):
 
 
 class ProviderEntry(Entry):
-    """Limits for the destinations whose MX names match."""
+    """Limits and reply rules for the destinations whose MX names match."""
 
     mx: Globs
     per_source: LimitsEntry = LimitsEntry()
+    replies: list[ReplyEntry] = Field(default_factory=list)
 
 
 class GivenEntry(Entry):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from relay.core.pattern import Pattern
+from relay.core.replies import ReplyRule
 from relay.core.reply import Reply
 from relay.core.retry import Retry
 from relay.policy.facts import Facts
@@ -95,12 +96,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Limits for every destination one of whose MX names matches `mx`."""
+    """Limits for every destination one of whose MX names matches `mx`, and what its replies lead to. The reply
+    rules of the last provider are asked after everyone's own."""
 
     name: str
     mx: tuple[Pattern, ...]
     limits: Limits
     where: str = ""
+    replies: tuple[ReplyRule, ...] = ()
 
     def takes(self, host: str) -> bool:
         """Whether the MX name (without final dot) is this provider's."""

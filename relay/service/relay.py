@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 import socket
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 from relay.config.model import Config
 from relay.core.events import Event
@@ -25,8 +24,10 @@ from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
 from relay.deliver import overview
+from relay.deliver.actions import LEDGER, Actions
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
+from relay.deliver.draining import drain
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
@@ -60,6 +61,7 @@ from relay.service.settings import (
     listener_settings,
     listener_standings,
     resolver_settings,
+    secret_file,
     tls_context,
 )
 
@@ -115,6 +117,7 @@ class Relay:
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
+        self.actions.restore(await self.store.recall(LEDGER))
         self._make_intake()
 
     async def _start_sandbox(self) -> int:
@@ -139,9 +142,13 @@ class Relay:
             self.store, self.bus, self.reporter, policy=self.policy, clock=time.time,
             chance=random.random, done=self._settled,
         )  # fmt: skip
+        self.actions = Actions(
+            policy=self.policy, publish=self.bus.publish, clock=time.time, remember=partial(self.store.remember, LEDGER)
+        )
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
+            actions=self.actions, again=self._reread,
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
 
@@ -150,7 +157,7 @@ class Relay:
         self.intake = Intake(
             policy=self.policy, access=self.access, preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
-            verp_key=_secret_file(config.data / "return-path.key"),
+            verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
         )  # fmt: skip
 
@@ -188,7 +195,7 @@ class Relay:
         self.stopping = True
         end = time.monotonic() + within_s
         await asyncio.gather(*(listener.drain(within_s) for listener in self.listeners))
-        cut = await self.dispatcher.drain(max(0.0, end - time.monotonic()))
+        cut = await drain(self.dispatcher, max(0.0, end - time.monotonic()))
         if cut:
             log.warning("%d deliveries were cut off; they are in the queue and will be tried again", cut)
         await self.close()
@@ -247,9 +254,13 @@ class Relay:
     def _left(self, stream: str, count: int) -> None:
         self.pager.backlog(stream).left(count)
 
+    def _reread(self, stream: str) -> None:
+        self.pager.reread(stream)
+
     def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
         return Contact(
-            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed, feed.tried
+            source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed,
+            partial(self.actions.tried, terms=terms),
         )
 
     async def _fixed_route(self) -> Route | Outcome:
@@ -286,12 +297,3 @@ class Relay:
         port = self.config.delivery.port
         binds = [one.bind for one in self.config.listeners.values() if one.bind.port == port]
         return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104
-
-
-def _secret_file(path: Path) -> bytes:
-    """The bytes of a key made at first use, mode 0600; raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from dataclasses import fields
+from pathlib import Path
 
 from relay.config.model import Config, Listener
 from relay.core.limits import Rates
@@ -91,3 +93,12 @@ def resolver_settings(config: Config, own_addresses: frozenset[str]) -> Resolver
         servers=tuple(str(server) for server in config.dns.servers), port=config.delivery.port,
         allow_targets=tuple(str(network) for network in config.delivery.allow_targets),
     )  # fmt: skip
+
+
+def secret_file(path: Path) -> bytes:
+    """The bytes of a key made at first use, mode 0600; raises OSError."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+        path.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()
