@@ -108,7 +108,7 @@ class Actions:
         action, is_new = self.ledger.note(wanted, now)
         self._save({action.id: action.as_dict()})
         if is_new:
-            log.warning("%s: %s", describe(action), action.reply)
+            log.warning("%s, after: %s", describe(action), action.reply)
             self.publish(_event(EVENTS.get(action.act, "source_limited"), action, now))
             self._set_timer()
             if not action.observed:
@@ -129,6 +129,11 @@ class Actions:
     def stream_pause(self, stream: str, counted: str) -> Action | None:
         """The pause that keeps a stream from a destination now."""
         return self.ledger.pause(("", stream, counted), self.clock()) if self.ledger.limits else None
+
+    def paused_sources(self) -> set[tuple[str, str]]:
+        """(source, provider) of every source that is paused towards a provider, or towards one of its sites."""
+        found = (one for one in self.ledger.actions.values() if one.act is Act.PAUSE_SOURCE and not one.observed)
+        return {(one.source, one.provider) for one in found}
 
     # Ends
 
@@ -194,14 +199,18 @@ class Actions:
 
 def describe(action: Action) -> str:
     """An action for people: what, where to, by which rule."""
-    dry = " (observed only)" if action.observed else ""
+    return f"{what(action)} towards {action.counted} by reply rule {action.rule} ({action.where})"
+
+
+def what(action: Action) -> str:
+    """Who is limited and how: "source m1: 10/min", "stream news: paused (observed only)"."""
     who = f"stream {action.stream}" if action.stream else f"source {action.source}"
-    what = {
-        Act.SLOW: f"slowed to {_rate(action.value)}",
-        Act.CONNECTIONS: f"kept to {action.value:g} connections",
-        Act.PAUSE_SOURCE: "paused", Act.PAUSE_STREAM: "paused",
-    }[action.act]  # fmt: skip
-    return f"{who} is {what} towards {action.counted} by reply rule {action.rule} ({action.where}){dry}"
+    how = "paused"
+    if action.act is Act.SLOW:
+        how = _rate(action.value)
+    elif action.act is Act.CONNECTIONS:
+        how = f"{action.value:g} connection{'s' if action.value > 1 else ''}"
+    return f"{who}: {how}{' (observed only)' if action.observed else ''}"
 
 
 def _rate(per_second: float) -> str:

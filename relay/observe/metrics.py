@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -75,6 +75,10 @@ class Metrics:
         self.waiting = Gauge(
             "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
         )
+        self.source_paused = Gauge(
+            "relay_source_paused", "1 while a reply rule keeps a source from a provider.", ["source", "provider"],
+            registry=registry,
+        )  # fmt: skip
         self.gap = Gauge(
             "relay_accounting_gap", "Accepted minus ended minus waiting recipients: must be 0.", registry=registry
         )
@@ -147,6 +151,12 @@ class Metrics:
         self.waiting.clear()
         for (stream, reason), count in waiting.items():
             self.waiting.labels(stream, reason).set(count)
+
+    def paused_are(self, paused: Iterable[tuple[str, str]]) -> None:
+        """Which sources are kept from which providers."""
+        self.source_paused.clear()
+        for source, provider in paused:
+            self.source_paused.labels(source, provider).set(1)
 
     def objective_met(self, stream: str) -> float | None:
         """The share of recipients that met the stream's objective since the start; None before the first."""

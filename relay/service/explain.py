@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
+from relay.core.ledger import Action
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome
 from relay.deliver.outlets import Terms
 from relay.deliver.resolve import Route
 from relay.deliver.sources import in_turn
-from relay.policy.model import Pool
+from relay.policy.model import Pool, Stream
 from relay.queue.store import Filter, Row
+from relay.service.limits import first_limit, limit_explained, limit_lines, why_paused
 from relay.service.relay import Relay
 from relay.web.operator import Explanation
 
@@ -41,6 +43,9 @@ async def _row(relay: Relay, row: Row) -> Explanation:
     if row.state == "held":
         return Explanation(row.recipient, "held until an operator releases it", detail=last)
     stream = relay.policy().streams.get(row.stream)
+    pause = await _pause(relay, row, stream)
+    if pause is not None and pause.until > row.due_at:
+        return limit_explained(pause, row.recipient, last)
     if row.due_at > now:
         why = f"attempt {row.attempts} failed, the next is due" if row.attempts else "not due yet"
         return Explanation(row.recipient, why, stream.where if stream else "", row.due_at, last)
@@ -50,6 +55,16 @@ async def _row(relay: Relay, row: Row) -> Explanation:
     if limit is not None:
         return Explanation(row.recipient, limit.reason, limit.rule, limit.until, limit.detail + last)
     return Explanation(row.recipient, "it is due and waits for its turn", detail=last)
+
+
+async def _pause(relay: Relay, row: Row, stream: Stream | None) -> Action | None:
+    """The pause a recipient waits for; looks nothing up while nothing is paused."""
+    if not relay.actions.ledger.limits or stream is None:
+        return None
+    route = await relay.routing.resolver.resolve(row.recipient.rpartition("@")[2].lower())
+    if isinstance(route, Outcome):
+        return None
+    return why_paused(relay, relay.policy().pools[stream.pool], route, row.stream)
 
 
 async def explain_domain(relay: Relay, domain: str, pool: str = "") -> Explanation | None:
@@ -68,8 +83,11 @@ async def explain_domain(relay: Relay, domain: str, pool: str = "") -> Explanati
         f"site {route.site}, provider {terms.provider}, limits counted for {terms.counted}",
         *(f"host {host.name} [{', '.join(host.addresses)}]" for host in route.hosts[:5]),
         *(line for group in found for one in group for line in one.detail),
+        *limit_lines(relay, pools, terms.counted),
     )
     subject = f"destination {domain}"
+    if (action := first_limit(relay, pools, terms.counted)) is not None:
+        return limit_explained(action, subject, detail)
     if not limited:
         return Explanation(subject, "nothing limits it now", terms.where, None, detail)
     return Explanation(subject, limited[0].reason, terms.where, limited[0].until, detail)

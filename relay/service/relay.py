@@ -225,6 +225,7 @@ class Relay:
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.connections.labels("out").set(self.dispatcher.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
+        self.metrics.paused_are(self.actions.paused_sources())
 
     # What the parts tell each other
 

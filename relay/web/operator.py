@@ -114,6 +114,28 @@ class Status(TypedDict):
     reload_problems: list[str]
 
 
+class LimitState(TypedDict):
+    """A limit that a provider's replies led to. `what` says it in words; `act` is slow_to (`value` a second),
+    connections (`value`), pause_source or pause_stream; `towards` is a provider or a site; `where` the rule's
+    file:line; `replies` how many set or extended it; `observed`: a dry run that limits nothing."""
+
+    id: str
+    what: str
+    act: str
+    source: str
+    stream: str
+    towards: str
+    provider: str
+    value: float
+    since: float
+    until: float
+    replies: int
+    rule: str
+    where: str
+    reply: str
+    observed: bool
+
+
 class Operator(Protocol):
     """A running relay, as its operators see it. Any method may raise queue.store.StoreBusy (try again)."""
 
@@ -147,6 +169,14 @@ class Operator(Protocol):
 
     async def streams(self) -> list[StreamState]:
         """Every stream of the policies and every stream that still has mail, by name."""
+        ...
+
+    async def limits(self) -> list[LimitState]:
+        """Limits that replies of providers led to, in force now; the one that ends first first."""
+        ...
+
+    async def cancel_limit(self, limit: str) -> str:
+        """Ends one now; returns what it was, "" when there is none with that id."""
         ...
 
     async def sandbox_list(self) -> list[Caught]:
