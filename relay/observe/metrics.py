@@ -75,10 +75,6 @@ class Metrics:
         self.waiting = Gauge(
             "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
         )
-        self.source_paused = Gauge(
-            "relay_source_paused", "1 while a reply rule keeps a source from a provider.", ["source", "provider"],
-            registry=registry,
-        )  # fmt: skip
         self.gap = Gauge(
             "relay_accounting_gap", "Accepted minus ended minus waiting recipients: must be 0.", registry=registry
         )
@@ -88,7 +84,15 @@ class Metrics:
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
+        self._shaping(registry)
         self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
+
+    def _shaping(self, registry: CollectorRegistry) -> None:
+        """Metrics of what replies led to."""
+        self.source_paused = Gauge(
+            "relay_source_paused", "1 while a reply rule keeps a source from a provider.", ["source", "provider"],
+            registry=registry,
+        )  # fmt: skip
 
     def on_event(self, event: Event) -> None:
         """Counts one event."""
