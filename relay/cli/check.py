@@ -5,16 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import show_json
 from relay.cli.place import checked_config
-
-if TYPE_CHECKING:
-    from relay.policy.strict import Problem
 
 
 def check(
@@ -26,7 +23,7 @@ def check(
     from relay.config.check import check_all
 
     path = checked_config(file or config)
-    report = check_all(path, parse_credentials=read_accounts)
+    report = check_all(path)
     if as_json:
         show_json(
             {
@@ -45,12 +42,3 @@ def check(
         print(f"{path}: {verdict}", file=sys.stderr if count else sys.stdout)
     if report.problems:
         raise typer.Exit(1)
-
-
-def read_accounts(text: str, file: str) -> tuple[set[str], list[Problem]]:
-    """The names of the accounts in a credentials file, and what is wrong with it."""
-    from relay.inbound.credentials import parse_credentials
-    from relay.policy.strict import Problem
-
-    accounts, problems = parse_credentials(text, file)
-    return set(accounts), [Problem(one.file, one.line, one.column, one.message, one.hint) for one in problems]

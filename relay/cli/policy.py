@@ -20,6 +20,7 @@ from relay.core.headers import Headers, split_message
 
 if TYPE_CHECKING:
     from relay.config.model import Config
+    from relay.inbound.standing import Standing
     from relay.policy.decide import Decision
     from relay.policy.facts import Facts
     from relay.policy.model import Policy
@@ -111,7 +112,7 @@ def read_facts(
     except ValueError:
         raise Misused(f"--client {origin.client!r} is no IP address") from None
     headers = Headers.parse(split_message(message)[0])
-    forced, allowed = stream_rights(origin, settings)
+    standing = stream_rights(origin, settings)
     wanted = headers.first("x-relay-stream") or ""
     return Facts(
         listener=origin.listener,
@@ -122,28 +123,30 @@ def read_facts(
         headers=headers,
         size=len(message),
         hour=time.gmtime().tm_hour,
-        chosen_stream=wanted if wanted in allowed else "",
-        forced_stream=forced,
+        chosen_stream=wanted if wanted in standing.choices else "",
+        forced_stream=standing.stream,
     )
 
 
-def stream_rights(origin: Origin, settings: Config | None) -> tuple[str, tuple[str, ...]]:
-    """The stream that credential or listener force ("" none), and those X-Relay-Stream may choose.
-    The credential, being the narrower, goes before the listener."""
+def stream_rights(origin: Origin, settings: Config | None) -> Standing:
+    """The stream that credential or listener force, and those X-Relay-Stream may choose."""
+    from relay.inbound.standing import NO_STANDING, Standing, together
+
     if settings is None:
-        return "", ()
+        return NO_STANDING
     listener = settings.listeners.get(origin.listener)
     if listener is None:
         raise Misused(f"no listener is called {origin.listener!r}; there are: {', '.join(settings.listeners)}")
+    here = Standing(listener.stream, tuple(listener.streams))
     if not origin.credential:
-        return listener.stream, tuple(listener.streams)
+        return here
     from relay.inbound.credentials import load_credentials
 
     known, _ = load_credentials(str(settings.credentials)) if settings.credentials else ({}, [])
     if origin.credential not in known:
         raise Misused(f"no credential is called {origin.credential!r}; there are: {', '.join(known) or 'none'}")
     account = known[origin.credential]
-    return account.stream or listener.stream, account.streams or tuple(listener.streams)
+    return together(here, Standing(account.stream, account.streams))
 
 
 def decision_dict(decision: Decision) -> dict[str, object]:

@@ -41,9 +41,12 @@ def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
 
 def reload(config: ConfigOption = None) -> None:
-    """Read policies, credentials and certificates again, all or nothing."""
-    problems = control_of(config).post("reload", {})["problems"]
-    if problems:
-        lines = "\n".join(clean(problem) for problem in problems)
+    """Read configuration, policies, credentials and certificates again, all or nothing; say what of it needs a
+    restart."""
+    answer = control_of(config).post("reload", {})
+    if answer["problems"]:
+        lines = "\n".join(clean(problem) for problem in answer["problems"])
         raise Failed(f"not reloaded, the old policies stay in force:\n{lines}")
     print("reloaded")
+    for note in answer["notes"]:
+        print(clean(note))

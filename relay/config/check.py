@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from relay.config.crosscheck import config_notes
 from relay.config.model import Config
 from relay.config.paths import read_secret
 from relay.config.read import load_config, load_policies, read_yaml
+from relay.inbound.credentials import Credential, parse_credentials
 from relay.policy.model import Policy, Signing, Stream
 from relay.policy.strict import Problem
+from relay.policy.validate import nearest
 
 RENEW = timedelta(days=14)  # a certificate that expires sooner is worth a word
-
-
-class ParseCredentials(Protocol):
-    """Reads a credentials file: its text and name to the accounts by name, and what is wrong."""
-
-    def __call__(self, text: str, file: str) -> tuple[Collection[str], list[Problem]]: ...
 
 
 @dataclass(slots=True)
@@ -36,6 +32,7 @@ class CheckReport:
     notes: list[Problem] = field(default_factory=list)
     config: Config | None = None
     policy: Policy | None = None
+    credentials: dict[str, Credential] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -43,14 +40,9 @@ class CheckReport:
         return not self.problems
 
 
-def check_all(
-    path: Path | str,
-    *,
-    now: datetime | None = None,
-    parse_credentials: ParseCredentials | None = None,
-) -> CheckReport:
+def check_all(path: Path | str, *, now: datetime | None = None) -> CheckReport:
     """The report on a config file and all it refers to. `now` (aware) is what certificates are held
-    against. `parse_credentials` reads the credentials file where there is one."""
+    against."""
     report = CheckReport()
     report.config, problems = load_config(path)
     report.problems += problems
@@ -58,10 +50,12 @@ def check_all(
     if config is None:
         report.problems += _policies_of(Path(path))
         return report
-    names = _credentials(report, config, parse_credentials)
+    report.notes += config_notes(config)
+    names = _credentials(report, config)
     report.policy, problems = load_policies(config.policies, config, credentials=names)
     report.problems += problems
     if report.policy:
+        _check_streams(report, config, report.policy)
         for stream in report.policy.streams.values():
             for signing in stream.signings:
                 _check_signing(report, config, stream, signing)
@@ -80,10 +74,8 @@ def _policies_of(path: Path) -> list[Problem]:
     return load_policies(path.parent / folder.value)[1]
 
 
-def _credentials(
-    report: CheckReport, config: Config, parse: ParseCredentials | None
-) -> frozenset[str] | None:
-    """The names of the accounts, None where they cannot be known."""
+def _credentials(report: CheckReport, config: Config) -> frozenset[str] | None:
+    """Reads the accounts into the report. The names of the accounts, None where they cannot be known."""
     if config.credentials is None:
         return frozenset()
     try:
@@ -92,11 +84,20 @@ def _credentials(
         report.problems.append(_at(config, str(error), "", "credentials"))
         return None
     _permissions(report, config.credentials)
-    if parse is None:
-        return None
-    accounts, problems = parse(text, config.credentials.name)
-    report.problems += problems
-    return None if problems else frozenset(accounts)
+    report.credentials, problems = parse_credentials(text, config.credentials.name)
+    report.problems += [Problem(one.file, one.line, one.column, one.message, one.hint) for one in problems]
+    return None if problems else frozenset(report.credentials)
+
+
+def _check_streams(report: CheckReport, config: Config, policy: Policy) -> None:
+    """Streams that credentials name and no policy has; those of listeners are looked at with the policies."""
+    for name, account in report.credentials.items():
+        for stream, (line, column) in account.places.items():
+            if stream not in policy.streams:
+                assert config.credentials is not None
+                message = f"{name}: there is no stream `{stream}`"
+                hint = nearest(stream, list(policy.streams))
+                report.problems.append(Problem(config.credentials.name, line, column, message, hint))
 
 
 def _at(config: Config, message: str, hint: str, *path: str | int) -> Problem:

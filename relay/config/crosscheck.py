@@ -42,10 +42,29 @@ def _listeners(config: Config) -> Iterator[Complaint]:
                 f"nobody may send through `{name}`",
                 "list its clients in `networks:`, or set `auth: required`",
             )
+        if listener.auth == "required" and listener.tls == "none" and not listener.clear_auth:
+            yield (
+                (*path, "auth"),
+                "nobody can log in here: passwords are taken only over TLS",
+                "set `tls: starttls`, or `auth_clear: true` where nobody listens on the line",
+            )
         yield from _too_wide(path, listener)
         for number, sender in enumerate(listener.senders):
             if reason := _pattern_fault(sender):
                 yield (*path, "senders", number), reason, ""
+
+
+def config_notes(config: Config) -> list[Problem]:
+    """What is allowed and worth a second look."""
+    return [
+        Problem(
+            *config.place("listeners", name),
+            f"listener `{name}` takes passwords in clear text",
+            "whoever sees the line can read them: keep it inside, or set `auth_clear: false`",
+        )
+        for name, listener in config.listeners.items()
+        if listener.clear_auth
+    ]
 
 
 def _too_wide(path: tuple[str, str], listener: Listener) -> Iterator[Complaint]:

@@ -13,12 +13,14 @@ from relay.policy.quantities import (
     Bind,
     Duration,
     Endpoint,
+    Flag,
     HostName,
     Network,
     Size,
     Text,
     Whole,
     parse_endpoint,
+    shown,
 )
 from relay.policy.strict import Node
 from relay.policy.validate import Entry
@@ -41,6 +43,20 @@ Host = Annotated[
 ]
 
 
+def parse_workers(value: Any) -> int:
+    """0, one process for everything; the only number there is in this release."""
+    if value == "auto" or (value == 0 and not isinstance(value, bool)):
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError("more than one process comes with a later release; allowed: auto, 0")
+    raise ValueError(f"{shown(value)} is no number of processes; allowed: auto, 0")
+
+
+Workers = Annotated[
+    int, BeforeValidator(parse_workers), WithJsonSchema({"enum": ["auto", 0], "description": "one process"})
+]
+
+
 class Listener(Entry):
     """One address on which clients submit mail, and who they may be."""
 
@@ -52,6 +68,7 @@ class Listener(Entry):
     streams: list[Text] = Field(default_factory=list)
     senders: list[Text] = Field(default_factory=list)
     profile: Literal["modern", "legacy"] = "modern"
+    auth_clear: Flag | None = None  # whether passwords may come in clear text; none: only with profile legacy
     max_connections: Count = 1000
     max_connections_per_client: Count = 100
     max_recipients: Annotated[Whole, Field(ge=100)] = 1000  # RFC 5321 §4.5.3.1.8: at least 100
@@ -62,7 +79,15 @@ class Listener(Entry):
     idle_timeout_s: Wait = Field(
         default=300.0, alias="idle_timeout"
     )  # RFC 5321 §4.5.3.2.7: at least 5 minutes
+    data_timeout_s: Wait = Field(default=180.0, alias="data_timeout")  # RFC 5321 §4.5.3.2.5: 3 minutes
+    data_min_bytes_per_s: Size = Field(default=1000, alias="data_min_rate", ge=1)
     session_timeout_s: Wait = Field(default=3600.0, alias="session_timeout")
+
+    @property
+    def clear_auth(self) -> bool:
+        """Whether AUTH is offered to clients without TLS."""
+        clear = self.profile == "legacy" if self.auth_clear is None else self.auth_clear
+        return clear and self.auth != "none" and self.tls != "implicit"
 
 
 class Certificate(Entry):
@@ -82,17 +107,17 @@ class Timeouts(Entry):
     """How long each phase of an outbound session may take (RFC 5321 §4.5.3.2); the defaults are those of
     relay.smtp.timeouts."""
 
-    connect: Wait = Defaults.connect_s
-    banner: Wait = Defaults.banner_s
-    ehlo: Wait = Defaults.ehlo_s
-    tls: Wait = Defaults.tls_s
-    mail: Wait = Defaults.mail_s
-    rcpt: Wait = Defaults.rcpt_s
-    data: Wait = Defaults.data_s
-    body: Wait = Defaults.body_s
-    dot: Wait = Defaults.dot_s
-    idle: Wait = Defaults.idle_s
-    quit: Wait = Defaults.quit_s
+    connect_s: Wait = Field(default=Defaults.connect_s, alias="connect")
+    banner_s: Wait = Field(default=Defaults.banner_s, alias="banner")
+    ehlo_s: Wait = Field(default=Defaults.ehlo_s, alias="ehlo")
+    tls_s: Wait = Field(default=Defaults.tls_s, alias="tls")
+    mail_s: Wait = Field(default=Defaults.mail_s, alias="mail")
+    rcpt_s: Wait = Field(default=Defaults.rcpt_s, alias="rcpt")
+    data_s: Wait = Field(default=Defaults.data_s, alias="data")
+    body_s: Wait = Field(default=Defaults.body_s, alias="body")
+    dot_s: Wait = Field(default=Defaults.dot_s, alias="dot")
+    idle_s: Wait = Field(default=Defaults.idle_s, alias="idle")
+    quit_s: Wait = Field(default=Defaults.quit_s, alias="quit")
 
 
 class Delivery(Entry):
@@ -151,6 +176,7 @@ class Config(Entry):
     metrics: Metrics = Metrics()
     control: Control = Control()
     events: Events = Events()
+    workers: Workers = 0
     drain_s: Wait = Field(default=30.0, alias="drain")
     memory_budget_bytes: Size = Field(default=64 << 20, alias="memory_budget", ge=1 << 20)
 

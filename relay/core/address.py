@@ -1,6 +1,7 @@
 """Mail addresses as SMTP knows them (RFC 5321 §4.1.2): strict, literal, and fast for the common form.
 
-What is not an address is refused, never repaired: a repaired address is somebody else's mailbox. The local
+What is not an address is refused, never repaired: a repaired address is somebody else's mailbox. Of a source
+route `@a,@b:x@c` only x@c counts, as RFC 5321 has it. The local
 part is kept as sent (§2.4): `%` and `!` are ordinary letters here, and what to think of them is the
 listener's business. Two things are wider than the grammar, because real hosts have them: underscores in
 domain labels, and paths without angle brackets.
@@ -26,7 +27,8 @@ ULABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*[A-Za-
 QUOTED = r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*+"'
 
 COMMON = re.compile(rf"<({ATEXT}++(?:\.{ATEXT}++)*+)@({LABEL}(?:\.{LABEL})*+)>(?: +|$)")
-ROUTE = re.compile(r"@[^\s:<>]*:")  # A-d-l, RFC 5321 §4.1.2
+AT_DOMAIN = rf"@{ULABEL}(?:\.{ULABEL})*+"
+ROUTE = re.compile(rf"{AT_DOMAIN}(?:,{AT_DOMAIN})*+:")  # A-d-l, RFC 5321 §4.1.2
 MAILBOX = re.compile(
     rf"(?P<local>{UTEXT}++(?:\.{UTEXT}++)*+|{QUOTED})@(?P<domain>{ULABEL}(?:\.{ULABEL})*+|\[[!-Z^-~]++\])"
 )
@@ -68,7 +70,7 @@ def _parse_rare(text: str, *, null: bool, utf8: bool) -> tuple[str, str]:
     if not null and inner.lower() == "postmaster":
         return inner, rest  # RFC 5321 §4.1.1.3: accepted without a domain
     if route := ROUTE.match(inner):
-        raise AddressError(f"source routes are not followed; send to {inner[route.end():]}", bad)
+        inner = inner[route.end() :]  # RFC 5321 §4.1.1.3, appendix F.2: accepted, stripped, never followed
     match = MAILBOX.fullmatch(inner)
     if match is None:
         raise AddressError(_complaint(inner), bad)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from relay.core.events import Event
 from relay.core.ledger import Act, Action, Ledger
@@ -31,17 +32,24 @@ AGAIN_S = 1.0
 LEDGER = "ledger"  # the kind under which the store remembers it
 REPLY_CHARS = 300  # of the reply kept with an action
 EVENTS = {Act.PAUSE_SOURCE: "source_paused", Act.PAUSE_STREAM: "stream_paused"}  # any other: source_limited
-Remember = Callable[[Mapping[str, object]], Awaitable[None]]
+
+
+class Remembering(Protocol):
+    """What is needed of the store."""
+
+    async def recall(self, kind: str) -> dict[str, object]: ...
+
+    async def remember(self, kind: str, changes: Mapping[str, object]) -> None: ...
 
 
 class Actions:
-    """`remember` stores changes by id, None for what has ended."""
+    """The ledger in force, asked by the dispatcher and its gates."""
 
     def __init__(
-        self, *, policy: Callable[[], Policy], publish: Callable[[Event], None], clock: Callable[[], float],
-        remember: Remember,
+        self, store: Remembering, *, policy: Callable[[], Policy], publish: Callable[[Event], None],
+        clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self.policy, self.publish, self.clock, self.remember = policy, publish, clock, remember
+        self.store, self.policy, self.publish, self.clock = store, policy, publish, clock
         self.ledger = Ledger()
         self.windows = Windows()
         self.begun: Callable[[], None] = _nobody
@@ -50,22 +58,14 @@ class Actions:
         self._unsaved: dict[str, object] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def restore(self, rows: Mapping[str, object]) -> None:
+    async def restore(self) -> None:
         """Takes the ledger up again after a restart."""
+        rows = await self.store.recall(LEDGER)
         ended = self.ledger.restore(rows.values(), self.clock())
         self._save(dict.fromkeys([*ended, *(name for name in rows if name not in self.ledger.actions)]))
         self._set_timer()
 
     # Replies
-
-    def tried(self, peer: Peer, outcome: Outcome, *, terms: Terms) -> None:
-        """One host of a cycle failed; the next is tried. No message was touched by it."""
-        text = outcome.text or str(outcome.reply)
-        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
-        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
-                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
-        self.publish(Event("attempted", self.clock(), detail=detail))
-        self.hear(peer, terms, outcome)
 
     def judge(self, peer: Peer, terms: Terms, stream: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes as the rules want them; a reply that several recipients got counts once."""
@@ -179,7 +179,7 @@ class Actions:
         while self._unsaved:
             changes = dict(self._unsaved)
             try:
-                await self.remember(changes)
+                await self.store.remember(LEDGER, changes)
             except (StoreBusy, StoreFull) as error:
                 log.warning("the ledger of limits waits for the store: %r", error)
                 await asyncio.sleep(AGAIN_S)

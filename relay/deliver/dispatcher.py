@@ -17,7 +17,7 @@ from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Phase, Trouble, Verdict, judge
 from relay.core.waiting import Waiting
 from relay.deliver.actions import Actions
-from relay.deliver.connection import Connection
+from relay.deliver.connection import Connection, Peer
 from relay.deliver.contact import Contact
 from relay.deliver.job import Job, make_job
 from relay.deliver.loading import Loader
@@ -46,10 +46,8 @@ class Dispatcher:
     ) -> None:  # fmt: skip
         self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.make_contact, self.left, self.clock = policy, make_contact, left, clock
-        self.connections = connections
-        self.lanes = Lanes({})
-        self.actions = actions
-        self.gates = Gates(actions.rates)
+        self.connections, self.lanes = connections, Lanes({})
+        self.actions, self.gates = actions, Gates(actions.rates)
         self.links: dict[OutletKey, Links] = {}
         self.open = 0
         self.draining = False
@@ -121,7 +119,7 @@ class Dispatcher:
         pool = self.policy().pools.get(outlet.pool)
         again, paused = float("inf"), True
         for source in in_turn(pool, outlet.site) if pool else ():
-            if (pause := self.actions.source_pause(source.name, terms.counted)) is not None:
+            if pause := self.actions.source_pause(source.name, terms.counted):
                 again = min(again, pause.until)
                 continue
             paused = False
@@ -158,10 +156,10 @@ class Dispatcher:
                 gate.open -= 1
                 self.open -= 1
         if isinstance(found, Outcome):
-            if self.actions.source_pause(contact.source.name, terms.counted) is None:
-                self._unreachable(key, links, gate, terms, found)
-            else:
+            if self.actions.source_pause(contact.source.name, terms.counted):
                 self.serve_again(key)  # another source may; the words that paused this one say nothing of the mail
+            else:
+                self._unreachable(key, links, gate, terms, found)
             return
         gate.breaker.succeed()
         links.all.add(found)
@@ -197,9 +195,7 @@ class Dispatcher:
         now = self.clock()
         self._free_slot(connection, gate)
         most = gate.rates.messages_per_connection
-        if self.draining or (most and connection.begun >= most) or gate.open > gate.most or (
-            self.actions.ledger.limits and self._is_paused(connection)
-        ):
+        if self.draining or (most and connection.begun >= most) or gate.open > gate.most or self._is_paused(connection):
             asyncio.get_running_loop().call_soon(connection.quit)
             return None
         if outlet is None or not outlet.ready:
@@ -211,7 +207,9 @@ class Dispatcher:
         return self._start(connection, gate, taken, now) if taken else None
 
     def _is_paused(self, connection: Connection) -> bool:
-        return self.actions.source_pause(connection.peer.source, self._terms(connection).counted) is not None
+        if not self.actions.ledger.limits:
+            return False
+        return bool(self.actions.source_pause(connection.peer.source, self._terms(connection).counted))
 
     def _terms(self, connection: Connection) -> Terms:
         return self.routing.terms(self.links[self.gate_of[connection][1]].route)
@@ -251,7 +249,7 @@ class Dispatcher:
         outcomes = [outcome for outcome, skip in zip(result.outcomes, untouched, strict=True) if not skip]
         if places:
             peer = connection.peer
-            if any(outcome.verdict is not Verdict.DELIVERED for outcome in outcomes):
+            if not all(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
                 outcomes = self.actions.judge(peer, self._terms(connection), job.stream, outcomes)
             attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
             self.settler.settle(job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on)
@@ -280,6 +278,11 @@ class Dispatcher:
         for waiting in places:
             self.left(waiting.stream, -1)
             self.place(waiting)
+
+    def tried(self, terms: Terms, peer: Peer, outcome: Outcome) -> None:
+        """One host of a cycle failed; the next is tried."""
+        self.settler.tried(peer, outcome)
+        self.actions.hear(peer, terms, outcome)
 
     # Housekeeping
 

@@ -8,6 +8,7 @@ between the two can send it twice but never lose it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,6 +23,8 @@ from relay.deliver.tasks import Tasks
 from relay.observe.bus import Bus
 from relay.policy.model import Policy, Stream
 from relay.queue.store import End, Settlement, Stored
+
+log = logging.getLogger("relay.deliver")
 
 LAST_CHARS = 500  # of the last answer kept in the queue for operators
 LAST_RESORT = Retry((300.0, 900.0), 3600.0, 5 * 86400.0)  # for a stream the policy no longer has
@@ -174,3 +177,11 @@ class Settler:
                     self.bus.publish(one)
 
         recorded.add_done_callback(tell)
+
+    def tried(self, peer: Peer, outcome: Outcome) -> None:
+        """One host of a cycle failed; the next is tried. No message was touched by it."""
+        text = outcome.text or str(outcome.reply)
+        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
+        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
+                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
+        self.bus.publish(Event("attempted", self.clock(), detail=detail))

@@ -38,7 +38,8 @@ PASSWORD_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere."""
+    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere. `places`: line and column
+    in the file of each stream that is named."""
 
     name: str
     hash: str = field(repr=False)
@@ -48,6 +49,7 @@ class Credential:
     networks: tuple[Network, ...] = ()
     note: str = ""
     created: str = ""
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,15 @@ class _Reader:
             networks=self.networks(fields),
             note=self.text(fields, "note"),
             created=self.text(fields, "created"),
+            places=self.stream_places(fields),
         )
+
+    def stream_places(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> dict[str, tuple[int, int]]:
+        """Where streams are named, by the key `stream` or `streams`; what is malformed is told elsewhere."""
+        nodes = [fields[key][1] for key in ("stream", "streams") if key in fields]
+        inner = [one for node in nodes for one in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
+        marks = {one.value: one.start_mark for one in inner if isinstance(one, yaml.ScalarNode)}
+        return {str(name): (mark.line + 1, mark.column + 1) for name, mark in marks.items()}
 
     def pairs(self, node: yaml.Node, what: str, shape: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):

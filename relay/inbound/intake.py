@@ -2,7 +2,9 @@
 
     Submission ─ requests ─► policy ─► sender rights ─► preparation ─► DKIM ─► queue ─► 250
 
-Nothing slow comes after the store's commit, and a fault of ours is never a 5xx.
+Nothing slow comes after the store's commit, and a fault of ours is never a 5xx. What takes long before it,
+re-encoding or signing a large body, is done in the desk's thread. Every reason to say no is a line of
+relay/inbound/refusals.py.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import datetime
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from relay.core.address import address_in, domain_of
+from relay.core.address import MAX_HEADER_VALUE, address_in, addresses_in, domain_of
 from relay.core.content import Content
 from relay.core.envelope import Client, Submission
 from relay.core.events import Event
@@ -21,7 +24,9 @@ from relay.core.message import Prepared
 from relay.core.reply import Reply, reply
 from relay.core.tokens import encode
 from relay.inbound.access import Access
+from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
+from relay.inbound.standing import NO_STANDING, Standing, together
 from relay.policy.decide import Decision, Facts, decide
 from relay.policy.model import Policy, Stream
 from relay.prepare.keys import KeyRing
@@ -30,21 +35,6 @@ from relay.prepare.signing import SigningDesk
 from relay.queue.store import StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.inbound")
-
-FULL = reply(452, "4.3.1", "insufficient storage, try again later")
-BUSY = reply(451, "4.3.0", "the queue cannot take mail now, try again later")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a listener or a credential settles beforehand: the stream its mail belongs to ("" if none),
-    and those its clients may choose by X-Relay-Stream."""
-
-    stream: str = ""
-    choices: tuple[str, ...] = ()
-
-
-NO_STANDING = Standing()
 
 
 @dataclass(slots=True)
@@ -64,34 +54,43 @@ class Intake:
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
 
+    def take(self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing]) -> None:
+        """Replaces what listeners and credentials settle."""
+        self.listeners, self.credentials = listeners, credentials
+
     async def accept(self, submission: Submission) -> Reply:
         """The reply to the final dot. After 250 the message is on stable storage."""
         headers = Headers.parse(submission.content.header)
-        requests = self._requests(submission.client, headers)
+        client = submission.client
+        standing = self._standing(client)
+        requests = read_requests(headers, choices=standing.choices, who=_name(client))
         if isinstance(requests, Reply):
-            return self._refuse(submission, "request_header", requests)
-        decision = decide(self.policy(), self._facts(submission, headers, requests))
-        if decision.refusal is not None or decision.stream is None:
-            return self._refuse(submission, "policy", decision.refusal or BUSY, route=decision.route)
-        sender = address_in(headers.first("from") or "")
-        if refusal := self.access.check_from(submission.client, sender):
-            return self._refuse(submission, "from_not_allowed", refusal)
-        return await self._finish(submission, headers, decision, decision.stream, sender)
+            return self._refuse(submission, "request-header", requests)
+        decision = decide(self.policy(), self._facts(submission, headers, requests, standing.stream))
+        if decision.refusal is not None:
+            return self._refuse(submission, "policy", decision.refusal, route=decision.route)
+        assert decision.stream is not None, "a decision without refusal has its stream"
+        for author in authors(headers):
+            if refusal := self.access.check_from(client, author):
+                return self._refuse(submission, "from-denied", refusal, route=decision.route)
+        return await self._finish(submission, headers, decision, decision.stream)
 
     async def _finish(
-        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, sender: str
+        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream
     ) -> Reply:
-        legacy = submission.client.profile == "legacy"
-        content = self.preparer.prepare(
-            submission, headers, legacy=legacy, eight_bit=stream.eight_bit,
+        work = partial(
+            self.preparer.prepare, submission, headers,
+            legacy=submission.client.profile == "legacy", eight_bit=stream.eight_bit,
             edits=Edits(decision.headers_remove, decision.headers_add),
         )  # fmt: skip
+        slow = self.preparer.takes_long(submission.content, stream.eight_bit)
+        content = await self.desk.apart(work) if slow else work()
         if isinstance(content, Refusal):
-            return self._refuse(submission, content.reason, content.reply)
-        domain = domain_of(sender) or domain_of(address_in(headers.first("from") or ""))
+            return self._refuse(submission, content.reason, content.reply, route=decision.route)
+        domain = domain_of(address_in(headers.first("from") or ""))
         if problem := self._key_missing(stream, domain):
             log.error("stream %s requires a signature that cannot be made: %s", stream.name, problem)
-            return self._refuse(submission, "signing_key", reply(451, "4.7.5", "this mail cannot be signed now"))
+            return self._refuse(submission, "signing-key", route=decision.route)
         signed = await self.desk.sign(content, headers, self.keys.signers(stream.signings, domain))
         return await self._store(submission, decision, stream, signed)
 
@@ -109,24 +108,19 @@ class Intake:
             await self.put(message)
         except StoreFull as error:
             log.error("message %s refused, the disk is full: %s", submission.id, error)
-            return self._refuse(submission, "disk_full", FULL)
+            return self._refuse(submission, "disk-full", route=decision.route)
         except (StoreBusy, StoreBroken) as error:
             log.error("message %s refused, the queue does not take it: %s", submission.id, error)
-            return self._refuse(submission, "queue", BUSY)
+            return self._refuse(submission, "queue", route=decision.route)
         return reply(250, "2.0.0", f"Ok: queued as {submission.id}")
 
-    def _requests(self, client: Client, headers: Headers) -> Requests | Reply:
-        listener = self.listeners.get(client.listener, NO_STANDING)
-        credential = self.credentials.get(client.credential, NO_STANDING)
-        who = f"credential {client.credential}" if client.credential else f"listener {client.listener}"
-        return read_requests(headers, choices={*listener.choices, *credential.choices}, who=who)
-
-    def _facts(self, submission: Submission, headers: Headers, requests: Requests) -> Facts:
-        client, envelope = submission.client, submission.envelope
-        forced = (
-            self.credentials.get(client.credential, NO_STANDING).stream
-            or self.listeners.get(client.listener, NO_STANDING).stream
+    def _standing(self, client: Client) -> Standing:
+        return together(
+            self.listeners.get(client.listener, NO_STANDING), self.credentials.get(client.credential, NO_STANDING)
         )
+
+    def _facts(self, submission: Submission, headers: Headers, requests: Requests, forced: str) -> Facts:
+        client, envelope = submission.client, submission.envelope
         return Facts(
             listener=client.listener, client=client.address, credential=client.credential,
             sender=envelope.sender, recipients=tuple(one.address for one in envelope.recipients),
@@ -147,8 +141,12 @@ class Intake:
             return stream.return_path
         return f"{encode(submission.id, 0, self.verp_key)}@{stream.return_path}"
 
-    def _refuse(self, submission: Submission, reason: str, answer: Reply, route: str = "") -> Reply:
-        client = submission.client
+    def _refuse(
+        self, submission: Submission, reason: str, answer: Reply | None = None, *, route: str = ""
+    ) -> Reply:
+        """Tells of a refusal; the reply is the one of the table (relay/inbound/refusals.py) unless the reason
+        has words of its own."""
+        client, answer = submission.client, answer or Refused(reason).reply
         detail = {
             "listener": client.listener, "client": client.address, "reason": reason,
             "code": answer.code, "enhanced": answer.enhanced, "text": answer.text,
@@ -157,3 +155,19 @@ class Intake:
             Event("refused", self.clock(), sender=submission.envelope.sender, route=route, detail=detail)
         )
         return answer
+
+
+def authors(headers: Headers) -> list[str]:
+    """Every address in From, each of which the client must have the right to use (RFC 5322 §3.6.2 allows
+    several). "" stands for one that cannot be read; none at all is for preparation to refuse or to fill in."""
+    found: list[str] = []
+    for value in headers.all("from"):
+        addresses = addresses_in(value)
+        if len(value) > MAX_HEADER_VALUE or ("@" in value and not addresses):
+            addresses = [""]
+        found += addresses
+    return found
+
+
+def _name(client: Client) -> str:
+    return f"credential {client.credential}" if client.credential else f"listener {client.listener}"

@@ -1,4 +1,4 @@
-"""Every way the listener says no: one table. The key is the `reason` of events and metrics.
+"""Every way to say no to a client: one table. The key is the `reason` of events and metrics.
 
 A line holds the reply (code, enhanced code, text), whether it counts towards the limit of errors a session
 may make, and what it means for the person who reads the log. Codes that end in 421 close the connection.
@@ -120,6 +120,26 @@ REFUSALS: dict[str, Refusal] = {
         "memory_budget_bytes over all sessions"),
     "no-space": Refusal(452, "4.3.1", "no space for this message now, try again later", N,
         "the spool file could not be written"),
+    # after the message: policy, preparation, queue ({text} says what exactly)
+    "request-header": Refusal(550, "5.7.1", "{text}", N, "X-Relay-Stream or X-Relay-Tag asks for what listener"
+        " and credential do not allow, or cannot be read (then 5.6.0)"),
+    "policy": Refusal(550, "5.7.1", "{text}", N, "a route with refuse: took the message"),
+    "no-from": Refusal(550, "5.6.0", "{text}", N,
+        "there is no From header with an address (RFC 5322 §3.6.2); profile: legacy puts one in"),
+    "duplicate-header": Refusal(550, "5.6.0", "{text}", N,
+        "a header that may be there once is there twice (RFC 5322 §3.6); large receivers refuse that"),
+    "malformed-header": Refusal(550, "5.6.0", "{text}", N, "NUL in a header; profile: legacy removes it"),
+    "eight-bit-header": Refusal(550, "5.6.7", "{text}", N,
+        "raw 8-bit in a header that cannot be encoded: an address, an id or a date"),
+    "long-header": Refusal(550, "5.6.0", "{text}", N,
+        "a header line is longer than 998 octets and has no white space to fold it at (RFC 5322 §2.1.1)"),
+    "long-line": Refusal(550, "5.6.0", "{text}", N,
+        "a body line is longer than 998 octets and cannot be encoded (RFC 5322 §2.1.1)"),
+    "signing-key": Refusal(451, "4.7.5", "this mail cannot be signed now", N,
+        "a signature is required: true and its key cannot be read: relay check"),
+    "disk-full": Refusal(452, "4.3.1", "insufficient storage, try again later", N, "no room for the queue"),
+    "queue": Refusal(451, "4.3.0", "the queue cannot take mail now, try again later", N,
+        "the queue could not be written now; the relay's log says why"),
     "internal": Refusal(451, "4.3.0", "try again later", N, "a fault of the relay; its log has the trace"),
 }
 

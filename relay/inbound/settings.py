@@ -38,8 +38,8 @@ class ListenerSettings:
     max_message_bytes: int = 52_428_800
     max_header_bytes: int = 262_144
     max_recipients: int = 1000
-    max_connections: int = 2000
-    max_connections_per_client: int = 200
+    max_connections: int = 1000
+    max_connections_per_client: int = 100
     max_errors: int = 20
     max_idle_commands: int = 1000
     idle_timeout_s: float = 300.0

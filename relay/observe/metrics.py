@@ -29,6 +29,15 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        self._declare_mail()
+        self._declare_queue()
+        self._declare_times()
+        self._declare_process()
+        self._declare_shaping()
+        self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
+
+    def _declare_mail(self) -> None:
+        registry = self.registry
         self.accepted = Counter(
             "relay_accepted_messages_total", "Messages answered 250.", ["listener", "stream"], registry=registry
         )
@@ -43,12 +52,25 @@ class Metrics:
             "relay_attempts_total", "Attempts to deliver to a recipient.", ["stream", "provider", "verdict"],
             registry=registry,
         )  # fmt: skip
+        self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
+
+    def _declare_queue(self) -> None:
+        registry = self.registry
         self.queue = Gauge(
             "relay_queue_recipients", "Recipients in the queue.", ["stream", "state"], registry=registry
         )
         self.oldest = Gauge(
             "relay_queue_oldest_seconds", "Age of the oldest queued recipient.", ["stream"], registry=registry
         )
+        self.waiting = Gauge(
+            "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
+        )
+        self.gap = Gauge(
+            "relay_accounting_gap", "Accepted minus ended minus waiting recipients: must be 0.", registry=registry
+        )
+
+    def _declare_times(self) -> None:
+        registry = self.registry
         self.time_to_deliver = Histogram(
             "relay_time_to_deliver_seconds", "From acceptance to delivery.", ["stream"],
             buckets=DELIVERY_BUCKETS_S, registry=registry,
@@ -65,33 +87,27 @@ class Metrics:
             "relay_objective_total", "Recipients that came to an end, in streams with an objective.", ["stream"],
             registry=registry,
         )  # fmt: skip
-        self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
         self.commit_seconds = Histogram(
             "relay_commit_seconds", "Time of one commit, fsync included.", buckets=COMMIT_BUCKETS_S, registry=registry
         )
         self.commit_batch = Histogram(
             "relay_commit_batch_messages", "Messages accepted by one commit.", buckets=BATCH_BUCKETS, registry=registry
         )
-        self.waiting = Gauge(
-            "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
-        )
-        self.gap = Gauge(
-            "relay_accounting_gap", "Accepted minus ended minus waiting recipients: must be 0.", registry=registry
-        )
+
+    def _declare_process(self) -> None:
+        registry = self.registry
         self.reload_success = Gauge(
             "relay_reload_success", "1 if the last reload was taken, 0 if it was refused.", registry=registry
         )
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
-        self._shaping(registry)
-        self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
-    def _shaping(self, registry: CollectorRegistry) -> None:
+    def _declare_shaping(self) -> None:
         """Metrics of what replies led to."""
         self.source_paused = Gauge(
             "relay_source_paused", "1 while a reply rule keeps a source from a provider.", ["source", "provider"],
-            registry=registry,
+            registry=self.registry,
         )  # fmt: skip
 
     def on_event(self, event: Event) -> None:

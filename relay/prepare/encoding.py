@@ -89,7 +89,7 @@ def _too_long(data: bytes, offset: int, found: re.Match[bytes], *, signed: bool)
     length = (end if end >= 0 else len(data)) - start
     why = "the message is signed" if signed else "that part may not be re-encoded"
     text = f"line {number} of the body has {length} bytes and {why}; 998 are allowed (RFC 5322 section 2.1.1)"
-    return refused("long_line", text)
+    return refused("long-line", text)
 
 
 def leaves(headers: Headers, data: bytes, *, signed: bool) -> Iterator[Part]:

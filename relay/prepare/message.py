@@ -120,7 +120,7 @@ class Preparer:
         if author is None or "@" not in author:
             if not legacy:
                 what = "no From header" if author is None else "no address in the From header"
-                return refused("no_from", f"{what} (RFC 5322 section 3.6.2); say who the message is from")
+                return refused("no-from", f"{what} (RFC 5322 section 3.6.2); say who the message is from")
             headers.remove(["from"])
             headers.append(self._from_envelope(submission.envelope, author or ""))
         if b"date" not in names:

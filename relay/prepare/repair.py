@@ -77,7 +77,7 @@ def repair(headers: Headers, *, legacy: bool, eight_bit: bool) -> Refusal | None
         _rewrite(headers, lambda field: LONE_SPACE.sub(b"", field.raw))
     if b"\0" in block:
         if not legacy:
-            return refused("malformed", "a header contains a NUL byte (RFC 5322 section 2.2); remove it")
+            return refused("malformed-header", "a header contains a NUL byte (RFC 5322 section 2.2); remove it")
         _rewrite(headers, lambda field: field.raw.replace(b"\0", b""))
     if eight_bit and not signed and not block.isascii() and (trouble := _encode(headers, legacy=legacy)):
         return trouble
@@ -120,7 +120,7 @@ def _said_twice(headers: Headers, *, legacy: bool) -> Refusal | None:
 
 def _twice(field: Field) -> Refusal:
     name = field.name.decode().title()
-    return refused("duplicate_header", f"more than one {name} header (RFC 5322 section 3.6); send one")
+    return refused("duplicate-header", f"more than one {name} header (RFC 5322 section 3.6); send one")
 
 
 def _value_bytes(field: Field) -> bytes:
@@ -136,7 +136,7 @@ def _encode(headers: Headers, *, legacy: bool) -> Refusal | None:
         if raw is None and not legacy:
             name = field.name.decode().title()
             text = f"8-bit characters in the {name} header, where only SMTPUTF8 may have them (RFC 6532)"
-            return refused("eight_bit_header", text, "5.6.7")
+            return refused("eight-bit-header", text, "5.6.7")
         fields.append(field if raw is None else Field(field.name, raw))
     headers.fields = fields
     return None
@@ -173,7 +173,7 @@ def _fold_long_lines(headers: Headers) -> Refusal | None:
         if (length := _longest(raw)) > MAX_LINE_BYTES:
             name = field.name.decode().title()[:60]
             text = f"a line of the {name} header has {length} bytes without white space to fold it at; "
-            return refused("long_header", text + "998 are allowed (RFC 5322 section 2.1.1)")
+            return refused("long-header", text + "998 are allowed (RFC 5322 section 2.1.1)")
         headers.fields[index] = Field(field.name, raw)
     return None
 

@@ -18,24 +18,26 @@ NOT_PATH = re.compile(r"[\x00-\x20\x7f<>]")
 
 
 class Dates:
-    """RFC 5322 §3.3 date-times in UTC; the last second's text is kept, as messages come many a second."""
+    """RFC 5322 §3.3 date-times in UTC; the last second's text is kept, as messages come many a second.
+    Kept as one pair: large messages are prepared in a thread, at the same time as others."""
 
-    __slots__ = ("_second", "_text")
+    __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._second, self._text = -1, ""
+        self._last = (-1, "")
 
     def text(self, time_s: float) -> str:
         """ "Mon, 02 Nov 2026 09:30:00 +0000" for a Unix time in seconds."""
         second = int(time_s)
-        if second != self._second:
+        kept, text = self._last
+        if second != kept:
             t = time.gmtime(second)
-            self._text = (
+            text = (
                 f"{DAYS[t.tm_wday]}, {t.tm_mday:02} {MONTHS[t.tm_mon - 1]} {t.tm_year} "
                 f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
             )
-            self._second = second
-        return self._text
+            self._last = (second, text)
+        return text
 
 
 def received(submission: Submission, *, hostname: str, date: str, show_credential: bool) -> bytes:

@@ -45,15 +45,19 @@ def fault(error: Exception) -> StoreFull | StoreBusy | StoreBroken:
 def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -> list[list[Waiting]]:
     """Commits the whole group with one fsync, or raises StoreFull, StoreBusy or StoreBroken with nothing
     of it done. Returns the places of each put, in order."""
+    bodies = {put.id: put.content.body for put in group.puts if isinstance(put.content.body, FileBody)}
     try:
-        spool.keep({put.id: put.content.body for put in group.puts if isinstance(put.content.body, FileBody)})
+        spool.keep(bodies)
         connection.execute("BEGIN IMMEDIATE")
         waiting = _insert(connection, group.puts)
         unspooled = settle(connection, group.settlements)
         connection.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
         rollback(connection)
-        raise fault(error) from error
+        trouble = fault(error)
+        if not isinstance(trouble, StoreBroken):  # a broken commit may yet have happened: the next start knows
+            spool.remove(bodies)
+        raise trouble from error
     spool.remove(unspooled)
     return waiting
 

@@ -13,17 +13,26 @@ from relay.queue.store import Filter, Row
 from relay.service.explain import explain_domain, explain_message
 from relay.service.limits import cancel_limit, limits
 from relay.service.relay import Relay
-from relay.web.operator import Caught, CaughtMessage, Explanation, LimitState, Shown, Status, StreamState
+from relay.web.operator import (
+    Caught,
+    CaughtMessage,
+    Explanation,
+    LimitState,
+    Reloaded,
+    Shown,
+    Status,
+    StreamState,
+)
 
 ATTEMPTS_KEPT = 200
 
 
 class RelayOperator:
-    """The Operator of one Relay. `reload_rules` reads everything anew and returns what is wrong with it;
+    """The Operator of one Relay. `reload_rules` reads everything anew and says what came of it;
     `not_ready` says why no mail is taken."""
 
     def __init__(
-        self, relay: Relay, *, reload_rules: Callable[[], Awaitable[list[str]]], not_ready: Callable[[], str]
+        self, relay: Relay, *, reload_rules: Callable[[], Awaitable[Reloaded]], not_ready: Callable[[], str]
     ) -> None:
         self.relay, self.reload_rules, self.not_ready = relay, reload_rules, not_ready
         self.reload_problems: list[str] = []
@@ -138,10 +147,11 @@ class RelayOperator:
             delay_s=kept.delay_s, size=kept.size, source=shown.source.decode("utf-8", "replace"),
         )  # fmt: skip
 
-    async def reload(self) -> list[str]:
-        """Reads policies, credentials and certificates again, all or nothing."""
-        self.reload_problems = await self.reload_rules()
-        return self.reload_problems
+    async def reload(self) -> Reloaded:
+        """Reads everything again; all of it is taken but what needs a restart, or nothing."""
+        reloaded = await self.reload_rules()
+        self.reload_problems = reloaded["problems"]
+        return reloaded
 
     async def status(self) -> Status:
         """The relay itself."""

@@ -24,7 +24,7 @@ from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
 from relay.deliver import overview
-from relay.deliver.actions import LEDGER, Actions
+from relay.deliver.actions import Actions
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
 from relay.deliver.draining import drain
@@ -52,6 +52,7 @@ from relay.prepare.keys import KeyRing, record_text
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.keyfile import secret_file
 from relay.service.settings import (
     SANDBOX,
     credential_standings,
@@ -61,7 +62,6 @@ from relay.service.settings import (
     listener_settings,
     listener_standings,
     resolver_settings,
-    secret_file,
     tls_context,
 )
 
@@ -117,7 +117,7 @@ class Relay:
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
-        self.actions.restore(await self.store.recall(LEDGER))
+        await self.actions.restore()
         self._make_intake()
 
     async def _start_sandbox(self) -> int:
@@ -142,13 +142,11 @@ class Relay:
             self.store, self.bus, self.reporter, policy=self.policy, clock=time.time,
             chance=random.random, done=self._settled,
         )  # fmt: skip
-        self.actions = Actions(
-            policy=self.policy, publish=self.bus.publish, clock=time.time, remember=partial(self.store.remember, LEDGER)
-        )
+        self.actions = Actions(self.store, policy=self.policy, publish=self.bus.publish, clock=time.time)
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
-            actions=self.actions, again=self._reread,
+            actions=self.actions, again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
 
@@ -176,18 +174,21 @@ class Relay:
         for listener in self.listeners:
             await listener.start()
 
-    def take(self, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
-        """Replaces policy, credentials, keys and certificates in one step; mail already queued follows the
-        new rules from its next attempt."""
-        self.rules = rules
+    def take(self, config: Config, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
+        """Replaces policy, credentials, keys, certificates and the listeners' settings in one step; mail
+        already queued follows the new rules from its next attempt, sessions that live keep their settings.
+        `config` has what only a restart changes as it was (relay/service/changes.py)."""
+        self.config, self.rules = config, rules
         self.keys.refresh()
         self.access.replace(rules.credentials, self._senders())
-        self.intake.credentials = credential_standings(rules.credentials)
+        self.intake.take(listener_standings(config), credential_standings(rules.credentials))
+        self.intake.preparer.postmaster = config.postmaster
         self.objectives.clear()
         self.objectives.update(self._objectives())
         self.dispatcher.take_policy()
         for listener in self.listeners:
-            listener.reload(listener.reception.settings, contexts[listener.name])
+            name = listener.name
+            listener.reload(listener_settings(config, name, config.listeners[name]), contexts[name])
 
     async def stop(self, within_s: float) -> None:
         """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
@@ -255,14 +256,11 @@ class Relay:
     def _left(self, stream: str, count: int) -> None:
         self.pager.backlog(stream).left(count)
 
-    def _reread(self, stream: str) -> None:
-        self.pager.reread(stream)
-
     def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
         return Contact(
             source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed,
-            partial(self.actions.tried, terms=terms),
-        )
+            partial(feed.tried, terms),
+        )  # fmt: skip
 
     async def _fixed_route(self) -> Route | Outcome:
         assert self.delivery.fixed is not None

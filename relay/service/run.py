@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import uvloop
@@ -19,15 +19,15 @@ from relay.config.check import CheckReport, check_all
 from relay.config.model import Config
 from relay.core.events import Event
 from relay.deliver.sweeper import sweep_for_ever
-from relay.inbound.credentials import load_credentials, parse_credentials
-from relay.policy.strict import Problem
 from relay.queue.store import StoreBroken
+from relay.service.changes import in_force, restart_notes
 from relay.service.operator import RelayOperator
 from relay.service.relay import Relay, Rules
 from relay.service.settings import listener_context
 from relay.service.systemd import Notifier, listen_descriptors
 from relay.web.control import serve_control
 from relay.web.health import serve_health
+from relay.web.operator import Reloaded
 
 log = logging.getLogger("relay")
 
@@ -43,7 +43,7 @@ def run(config_path: Path) -> int:
     """Runs until SIGTERM or SIGINT; 0 after a clean stop, 1 when it could not start or broke."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-    report = check(config_path)
+    report = check_all(config_path)
     for problem in report.problems:
         sys.stderr.write(f"relay: {problem}\n")
     if report.problems or report.config is None:
@@ -54,17 +54,6 @@ def run(config_path: Path) -> int:
     except (OSError, StoreBroken, Busy) as error:
         log.critical("the relay cannot run: %s", error)
         return 1
-
-
-def check(config_path: Path) -> CheckReport:
-    """Everything the relay reads at start and reload, with every problem."""
-
-
-    def parsed(text: str, file: str) -> tuple[Collection[str], list[Problem]]:
-        found, problems = parse_credentials(text, file)
-        return found, [Problem(one.file, one.line, one.column, one.message, one.hint) for one in problems]
-
-    return check_all(config_path, parse_credentials=parsed)
 
 
 @contextlib.contextmanager
@@ -85,11 +74,8 @@ def data_lock(data: Path) -> Iterator[None]:
 
 def rules_of(report: CheckReport) -> Rules:
     """What a reload replaces, from a report without problems."""
-    assert report.config is not None
     assert report.policy is not None
-    path = report.config.credentials
-    credentials = load_credentials(str(path))[0] if path else {}
-    return Rules(report.policy, credentials, time.time())
+    return Rules(report.policy, report.credentials, time.time())
 
 
 class Process:
@@ -104,6 +90,7 @@ class Process:
         self.notifier = Notifier()
         self.listening = False
         self.ended = asyncio.Event()
+        self.reloading = asyncio.Lock()
         self.failed = ""
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -197,23 +184,37 @@ class Process:
         await self.operator.reload()
         self.notifier.tell("READY=1")
 
-    async def reload(self) -> list[str]:
-        """Reads policies, credentials and certificates; all of it is taken, or nothing and the problems."""
-        report = await asyncio.get_running_loop().run_in_executor(None, check, self.config_path)
+    async def reload(self) -> Reloaded:
+        """Reads configuration, policies, credentials and certificates; all of it is taken but what needs a
+        restart (the notes say what), or nothing and the problems."""
+        async with self.reloading:  # a signal and a command at once: the later one reads the later files
+            return await self._reload()
+
+    async def _reload(self) -> Reloaded:
+        report = await asyncio.get_running_loop().run_in_executor(None, check_all, self.config_path)
         problems = [str(problem) for problem in report.problems]
-        if not problems:
+        notes: list[str] = []
+        if not problems and report.config is not None:
+            config, waiting = in_force(self.config, report.config)
             try:
-                listeners = self.config.listeners.items()
-                contexts = {name: listener_context(self.config, one) for name, one in listeners}
-                self.relay.take(rules_of(report), contexts)
+                contexts = {name: listener_context(config, one) for name, one in config.listeners.items()}
+                self.relay.take(config, rules_of(report), contexts)
             except (OSError, ValueError) as error:
                 problems = [f"certificates: {error}"]
+            else:
+                self.config, notes = config, restart_notes(waiting)
+        self._say_reloaded(problems, notes)
+        return Reloaded(problems=problems, notes=notes)
+
+    def _say_reloaded(self, problems: list[str], notes: list[str]) -> None:
         for problem in problems:
             log.error("not reloaded: %s", problem)
+        for note in notes:
+            log.warning("reload: %s", note)
         log.info("reload: %s", "refused, the old rules stay in force" if problems else "done")
-        detail = {"problems": problems} if problems else {}
+        told = {"problems": problems, "notes": notes}
+        detail: dict[str, object] = {name: lines for name, lines in told.items() if lines}
         self.relay.bus.publish(Event("reloaded", time.time(), detail=detail))
-        return problems
 
     async def _metrics(self) -> bytes:
         await self.relay.measure()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 import ssl
 from dataclasses import fields
-from pathlib import Path
 
 from relay.config.model import Config, Listener
 from relay.core.limits import Rates
@@ -13,8 +11,8 @@ from relay.deliver.outlets import STARTTLS, Terms
 from relay.deliver.resolve import ResolverSettings
 from relay.deliver.settings import DeliverySettings, opportunistic_context, verified_context
 from relay.inbound.credentials import Credential
-from relay.inbound.intake import Standing
 from relay.inbound.settings import ListenerSettings
+from relay.inbound.standing import Standing
 from relay.inbound.tls import server_context
 from relay.smtp.client import StartTls
 from relay.smtp.login import Login
@@ -64,7 +62,7 @@ def delivery_settings(config: Config, sandbox_port: int) -> DeliverySettings:
         login = Login(user, password)
     return DeliverySettings(
         hostname=config.hostname, fixed=fixed, login=login, connections=delivery.connections,
-        timeouts=Timeouts(**{f"{name}_s": value for name, value in delivery.timeouts.model_dump().items()}),
+        timeouts=Timeouts(**delivery.timeouts.model_dump()),
     )  # fmt: skip
 
 
@@ -93,12 +91,3 @@ def resolver_settings(config: Config, own_addresses: frozenset[str]) -> Resolver
         servers=tuple(str(server) for server in config.dns.servers), port=config.delivery.port,
         allow_targets=tuple(str(network) for network in config.delivery.allow_targets),
     )  # fmt: skip
-
-
-def secret_file(path: Path) -> bytes:
-    """The bytes of a key made at first use, mode 0600; raises OSError."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()

@@ -40,7 +40,7 @@ class Conversation:
                  timeouts: Timeouts | None = None, secured: bool = False) -> None:
         if not (helo.isascii() and helo.isprintable()) or not helo or " " in helo:
             raise ValueError(f"not a name for EHLO: {helo!r}")
-        self._session = Session(helo, starttls, login, secured)
+        self._session = Session(helo, starttls, login, secured=secured)
         self._timeouts = timeouts or Timeouts()
         self._reader = ReplyReader()
 

@@ -39,7 +39,7 @@ class Session:
         "next", "out", "progress", "reset_due", "sent", "starttls", "state", "steps", "tls",
     )
 
-    def __init__(self, helo: str, starttls: StartTls, login: Login | None, secured: bool) -> None:
+    def __init__(self, helo: str, starttls: StartTls, login: Login | None, *, secured: bool) -> None:
         self.helo = helo.encode("ascii")
         self.starttls = starttls
         self.login = login
@@ -101,7 +101,7 @@ class Session:
         which then also answers a dot that was waiting for one."""
         behind_a_dot = self.sent is not None
         if self.sent is not None:
-            self._end(self.sent, self._after_dot(outcome, refused))
+            self._end(self.sent, self._after_dot(outcome, refused=refused))
         if outcome is not None:
             if self.current is not None:
                 # a session that has carried mail ends as sessions do; one that never did was an attempt,
@@ -120,7 +120,7 @@ class Session:
         self.tell_result(transaction)
 
     @staticmethod
-    def _after_dot(outcome: Outcome | None, refused: bool) -> Outcome:
+    def _after_dot(outcome: Outcome | None, *, refused: bool) -> Outcome:
         assert outcome is not None  # only a session without mail under way says QUIT
         if refused:
             return outcome

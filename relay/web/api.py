@@ -141,7 +141,7 @@ class ControlApi:
 
     async def reload(self, request: web.Request) -> web.Response:
         _query(request)
-        return web.json_response({"problems": await self._operator.reload()})
+        return web.json_response(await self._operator.reload())
 
 
 @web.middleware

@@ -136,6 +136,14 @@ class LimitState(TypedDict):
     observed: bool
 
 
+class Reloaded(TypedDict):
+    """What came of a reload: `problems` kept the old rules in force; with none the new ones are, but for
+    what `notes` say needs a restart."""
+
+    problems: list[str]
+    notes: list[str]
+
+
 class Operator(Protocol):
     """A running relay, as its operators see it. Any method may raise queue.store.StoreBusy (try again)."""
 
@@ -187,9 +195,8 @@ class Operator(Protocol):
         """One sandbox message by its sandbox id or the relay's message id, or None."""
         ...
 
-    async def reload(self) -> list[str]:
-        """Reads policies, credentials and certificates again, all or nothing; returns the problems that
-        kept the old ones running, none on success."""
+    async def reload(self) -> Reloaded:
+        """Reads configuration, policies, credentials and certificates again, all or nothing."""
         ...
 
     async def status(self) -> Status:

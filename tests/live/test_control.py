@@ -45,7 +45,7 @@ class Desk:
         ]
         self.asked = []
         self.trouble = None
-        self.problems = []
+        self.problems, self.notes = [], []
         self.ready = ""
 
     def _matches(self, one, which):
@@ -124,7 +124,7 @@ class Desk:
                 "size": 600, "source": "DKIM-Signature: v=1;\r\n\ta=rsa-sha256\r\n\r\nhello\r\n"}  # fmt: skip
 
     async def reload(self):
-        return self.problems
+        return {"problems": self.problems, "notes": self.notes}
 
     async def status(self):
         return {"version": "0.1.0", "hostname": "relay.example.com", "pid": 1, "started_at": NOW - 60,
@@ -289,6 +289,8 @@ def test_status(desk, capsys):
 
 def test_reload(desk, capsys):
     assert relay(capsys, "reload") == (0, "reloaded\n")
+    desk.notes = ["needs a restart: listeners.smtps.bind"]
+    assert relay(capsys, "reload") == (0, "reloaded\nneeds a restart: listeners.smtps.bind\n")
     desk.problems = ["routes.yaml:3:5: there is no stream `x`"]
     code, text = relay(capsys, "reload")
     assert code == 1

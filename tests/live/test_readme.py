@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import urllib.request
 
 import pytest
 import yaml
+
+from tests.peers.place import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -51,12 +52,6 @@ def commands(prompt):
 
 
 QUICKSTART, PRODUCTION = commands("$"), commands("#")
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def wait_until(happened, seconds=20.0):

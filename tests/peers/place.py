@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -49,11 +50,11 @@ def listens(address: str, port: int) -> bool:
 
 
 class Place:
-    """A /24 of the loopback network, so that runs side by side do not meet, one port free on all of it, and
-    a folder other users can enter (Postfix and OpenDKIM drop their rights)."""
+    """A /24 of the loopback network that is this process's own, so that runs side by side do not meet, one port
+    free on all of it, and a folder other users can enter (Postfix and OpenDKIM drop their rights)."""
 
     def __init__(self) -> None:
-        self.net = f"127.{random.randint(60, 250)}.{random.randint(1, 250)}"
+        self.net = f"127.{100 + _claim.block}.{random.randint(1, 250)}"
         self.port = free_port("0.0.0.0")
         self.folder = Path(tempfile.mkdtemp(prefix="relay-peers-"))
         self.folder.chmod(0o755)
@@ -74,17 +75,47 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def free_port(address: str = "127.0.0.1") -> int:
-    """A port free on that address now, below the range of ports for outgoing connections: nobody takes it
-    by chance meanwhile."""
-    for port in random.sample(range(10_000, 30_000), 100):
-        with socket.socket() as probe:
+class _Claim:
+    """A block of ports that no other process takes from: workers of one run, and runs side by side, each have
+    their own. All are below the range of ports for outgoing connections: nobody takes one by chance.
+
+    The claim is a UDP socket on the block's first port of an address that nothing else uses: the kernel gives
+    it back when the process ends, however it ends.
+    """
+
+    SIZE, FIRST, BLOCKS, KEEPER = 200, 10_000, 100, "127.255.255.254"
+
+    def __init__(self) -> None:
+        self._keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for block in random.sample(range(self.BLOCKS), self.BLOCKS):
             try:
-                probe.bind((address, port))
+                self._keeper.bind((self.KEEPER, self.FIRST + block * self.SIZE))
             except OSError:
                 continue
-            return port
-    raise AssertionError("no free port")
+            self.block = block
+            begin = self.FIRST + block * self.SIZE
+            self._ports = itertools.cycle(range(begin, begin + self.SIZE))
+            return
+        raise AssertionError(f"{self.BLOCKS} runs on this machine already")
+
+    def port(self, address: str) -> int:
+        """The next port of the block that is free on the address; one comes again only after all the others."""
+        for port in itertools.islice(self._ports, self.SIZE):
+            with socket.socket() as probe:
+                try:
+                    probe.bind((address, port))
+                except OSError:
+                    continue
+                return port
+        raise AssertionError("no free port")
+
+
+_claim = _Claim()
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port free on that address that no other worker or run is given."""
+    return _claim.port(address)
 
 
 class Program:

@@ -62,6 +62,7 @@ smtpd_milters = unix:{home}/milter/socket
 milter_default_action = tempfail
 in_flow_delay = 0
 """
+# OpenDKIM 2.11 now and then dies of what it verifies; Postfix says 451 meanwhile, and the relay tries again.
 OPENDKIM = """Mode v
 Socket local:{home}/milter/socket
 UMask 000
@@ -73,6 +74,8 @@ InternalHosts {home}/nobody
 PeerList {home}/nobody
 RequireSafeKeys no
 MaximumSignedBytes 0
+AutoRestart yes
+AutoRestartRate 20/1m
 ResolverConfiguration {home}/unbound.conf
 """
 UNBOUND = """server:

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from relay.config.check import check_all
-from relay.policy.strict import Problem
+from relay.inbound.credentials import hash_password
 
 ROOT = Path(__file__).parents[2]
+HASH = hash_password("open sesame")
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 CONFIG = """
 hostname: relay.example.com
@@ -50,8 +51,8 @@ def certificate(key, ends):
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 
-def told(folder, **options):
-    report = check_all(folder / "relay.yaml", now=NOW, **options)
+def told(folder):
+    report = check_all(folder / "relay.yaml", now=NOW)
     assert report.ok is not bool(report.problems)
     return [str(one).replace(f"{folder}/", "") for one in (*report.problems, *report.notes)]
 
@@ -116,13 +117,47 @@ def test_credentials(folder):
     with (folder / "relay.yaml").open("a") as file:
         file.write("credentials: accounts.yaml\n")
     assert told(folder)[0].startswith("relay.yaml:6:1: there is no file accounts.yaml (create it,")
-    write(folder / "accounts.yaml", b"shop: {}\n")
+    write(folder / "accounts.yaml", f"shop: {{hash: '{HASH}'}}\n".encode())
     assert check_all(folder / "relay.yaml").ok
+    assert set(check_all(folder / "relay.yaml").credentials) == {"shop"}
     routes = folder / "policies/routes.yaml"
     routes.write_text(routes.read_text().replace('{sender: "*@news.*"}', "{credential: shp}"))
-    assert "no credential is called `shp` (did you mean `shop`?" in told(folder, parse_credentials=lambda text, file: (["shop"], []))[0]
-    broken = Problem("accounts.yaml", 1, 1, "no hash", "")
-    assert told(folder, parse_credentials=lambda text, file: ([], [broken]))[0] == "accounts.yaml:1:1: no hash"
+    assert "no credential is called `shp` (did you mean `shop`?" in told(folder)[0]
+    write(folder / "accounts.yaml", b"shop: {}\n")
+    assert told(folder)[0].startswith("accounts.yaml:1:1: shop: hash must be an argon2id hash")
+
+
+def test_streams_of_credentials_must_be_there(folder):
+    with (folder / "relay.yaml").open("a") as file:
+        file.write("credentials: accounts.yaml\n")
+    text = f"""
+shop: {{hash: '{HASH}', stream: transactionl}}
+crm:
+  hash: '{HASH}'
+  streams: [marketing, bulk]
+"""
+    write(folder / "accounts.yaml", text.encode())
+    problems = [one for one in told(folder) if one.startswith("accounts")]
+    assert [one.partition(" (")[0] for one in problems] == [
+        f"accounts.yaml:2:{text.splitlines()[1].index('transactionl') + 1}: shop: there is no stream `transactionl`",
+        "accounts.yaml:5:24: crm: there is no stream `bulk`",
+    ]
+    assert "did you mean `transactional`?" in problems[0]
+
+
+def test_passwords_in_clear_text_are_a_note(folder):
+    write(folder / "accounts.yaml", b"")
+    text = CONFIG.replace("networks:", "profile: legacy, networks:") + "credentials: accounts.yaml\n"
+    write(folder / "relay.yaml", text.encode())
+    assert check_all(folder / "relay.yaml").ok
+    clear = "relay.yaml:5:13: listener `apps` takes passwords in clear text"
+    assert any(one.startswith(clear) for one in told(folder))
+    write(folder / "relay.yaml", text.replace("profile: legacy", "auth_clear: false, profile: legacy").encode())
+    assert not any("clear text" in one for one in told(folder))
+    write(folder / "relay.yaml", text.replace("profile: legacy", "auth_clear: true").encode())
+    assert any(one.startswith(clear) for one in told(folder))
+    write(folder / "relay.yaml", text.replace("profile: legacy", "auth: none, auth_clear: true").encode())
+    assert not any("clear text" in one for one in told(folder))
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 # ruff: noqa: E501 - tables of messages as people see them
 
 import os
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from relay.config.read import load_config, load_policies, policy_files
+from relay.inbound.settings import ListenerSettings
 from relay.policy.quantities import Endpoint
+from relay.service.settings import delivery_settings
+from relay.smtp.timeouts import Timeouts
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -218,3 +222,47 @@ def test_links_inside_the_folder_are_followed(tmp_path):
     (tmp_path / "..data/a.yaml").touch()
     os.symlink("..data/a.yaml", tmp_path / "a.yaml")
     assert policy_files(tmp_path) == ([tmp_path / "a.yaml"], [])
+
+
+@pytest.mark.parametrize("text", ["auto", "0"])
+def test_workers_are_one_process_in_this_release(tmp_path, text):
+    assert config_of(tmp_path, GOOD + f"workers: {text}\n").workers == 0
+
+
+@pytest.mark.parametrize("text", ["1", "4", "-1"])
+def test_more_processes_come_later(tmp_path, text):
+    [said] = complaints(tmp_path, GOOD + f"workers: {text}\n")
+    assert said == "relay.yaml:7:10: workers: more than one process comes with a later release (allowed: auto, 0)"
+
+
+@pytest.mark.parametrize("text", ["many", "true", "[]", '"0"', "0.5"])
+def test_workers_are_no_words(tmp_path, text):
+    [said] = complaints(tmp_path, GOOD + f"workers: {text}\n")
+    assert said.endswith("is no number of processes (allowed: auto, 0)")
+
+
+def test_passwords_need_tls(tmp_path):
+    text = GOOD.replace("networks: [127.0.0.0/8]", "auth: required") + "credentials: c.yaml\n"
+    [said] = complaints(tmp_path, text)
+    assert said.startswith("relay.yaml:6:34: nobody can log in here: passwords are taken only over TLS")
+    for clear in ("auth: required, auth_clear: true", "auth: required, profile: legacy"):
+        assert config_of(tmp_path, text.replace("auth: required", clear)).listeners["apps"].clear_auth
+
+
+def test_listeners_settings_have_the_same_defaults_everywhere(tmp_path):
+    listener = config_of(tmp_path, GOOD).listeners["apps"]
+    plain = {one.name: one.default for one in fields(ListenerSettings)}
+    same = plain.keys() & type(listener).model_fields.keys() - {"networks", "senders"}
+    assert {"max_connections", "data_timeout_s", "data_min_bytes_per_s", "auth_clear", "session_timeout_s"} <= same
+    for name in same:
+        assert getattr(listener, name) == plain[name], name
+    missing = plain.keys() - same - {"name", "hostname", "networks", "senders", "postmaster"}
+    assert missing == {"spill_bytes", "max_header_bytes", "max_idle_commands", "data_grace_s", "tls_handshake_s"}
+
+
+def test_timeouts_have_units(tmp_path):
+    config = config_of(tmp_path, GOOD + "delivery: {timeouts: {dot: 12m, idle: 500ms}}\n")
+    timeouts = delivery_settings(config, 0).timeouts
+    assert timeouts == replace(Timeouts(), dot_s=720.0, idle_s=0.5)
+    [said] = complaints(tmp_path, GOOD + "delivery: {timeouts: {dot: 600}}\n")
+    assert "`600` is no duration" in said

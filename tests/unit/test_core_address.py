@@ -36,6 +36,10 @@ GOOD = [
     (f"<{'a' * 64}@b>", f"{'a' * 64}@b", ""),
     (f"<a@{'b' * 63}.c>", f"a@{'b' * 63}.c", ""),
     ("<Postmaster>", "Postmaster", ""),
+    ("<@a,@b:x@c> SIZE=1", "x@c", "SIZE=1"),
+    ("<@a.example:x@c>", "x@c", ""),
+    ('<@a:"x y"@c>', '"x y"@c', ""),
+    ("@a:x@c", "x@c", ""),
 ]
 
 
@@ -71,8 +75,13 @@ BAD = [
     ("<a@b,c>", "domain is not well formed"),
     ("<user>", "needs a domain"),
     ('<"user@example.com">', "not well formed"),
-    ("<@a,@b:x@c>", "send to x@c"),
-    ("<@a:x@c>", "send to x@c"),
+    ("<@a,b:x@c>", "not well formed"),
+    ("<@a,@:x@c>", "not well formed"),
+    ("<@:x@c>", "not well formed"),
+    ("<@a:@b:x@c>", "not well formed"),
+    ("<@a:>", "missing"),
+    ("<@a:x>", "needs a domain"),
+    ("<@a:postmaster>", "needs a domain"),
     (f"<{'a' * 65}@b>", "longer than 64"),
     (f"<a@{'.'.join(['b' * 60] * 5)}>", "longer than 256"),
     (f"<{'a' * 64}@{'.'.join(['b' * 47] * 4)}>", "longer than 256"),

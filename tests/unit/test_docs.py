@@ -106,13 +106,10 @@ def test_documented_events_exist():
 
 def test_every_refusal_is_documented():
     listed = set(re.findall(r"^\| `([\w-]+)` \| \d{3} ", page("refusals.md"), re.MULTILINE))
-    assert set(REFUSALS) - listed == set(), "run again what wrote docs/refusals.md"
+    assert set(REFUSALS) == listed, "run again what wrote docs/refusals.md"
     intake = (ROOT / "relay" / "inbound" / "intake.py").read_text()
-    for reason in re.findall(r'_refuse\(\s*submission, "([\w-]+)"', intake):
-        assert f"| `{reason}` |" in page("refusals.md"), reason
-    for path in (ROOT / "relay" / "prepare").glob("*.py"):
-        for reason in re.findall(r'refused\(\s*"([\w-]+)"', path.read_text()):
-            assert f"| `{reason}` |" in page("refusals.md"), reason
+    said = set(re.findall(r'_refuse\(\s*submission, "([\w-]+)"', intake))
+    assert {"policy", "queue"} < said <= listed
 
 
 def commands(command=None, path=("relay",)):
@@ -201,7 +198,7 @@ def test_constraints_pin_every_dependency_and_name_no_index():
 
 def test_the_makefile_lists_its_targets():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("run", "test", "lint", "types", "bench", "crash", "schemas", "clean"):
+    for target in ("run", "test", "coverage", "lint", "types", "bench", "crash", "schemas", "clean"):
         assert re.search(rf"^{target} +\S", done.stdout, re.MULTILINE), target
 
 

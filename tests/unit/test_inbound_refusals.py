@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import relay.inbound
+import relay.prepare
 from relay.inbound.refusals import REFUSALS, Counts, Refused, printable
 
 FACTS = dict.fromkeys(
@@ -26,7 +28,14 @@ FACTS = dict.fromkeys(
     ],
     "x",
 )
-SOURCES = "".join(path.read_text() for path in Path(relay.inbound.__file__).parent.glob("*.py"))
+
+
+def sources(part: ModuleType) -> str:
+    return "".join(path.read_text() for path in Path(part.__file__ or "").parent.glob("*.py"))
+
+
+PREPARE = sources(relay.prepare)
+SOURCES = sources(relay.inbound) + PREPARE
 
 
 @pytest.mark.parametrize("reason", REFUSALS)
@@ -54,3 +63,11 @@ def test_replies_echo_nothing_dangerous() -> None:
     answer = Refused("bad-sender", text="a\r\n250 2.0.0 Ok\x00ü").reply
     assert answer.text == "a??250 2.0.0 Ok??"
     assert len(printable("x" * 5000)) == 400
+
+
+def test_preparation_refuses_for_reasons_of_the_table_with_its_codes() -> None:
+    reasons = set(re.findall(r'refused\(\s*"([^"]+)"', PREPARE))
+    assert {"no-from", "duplicate-header", "long-line"} <= reasons <= set(REFUSALS)
+    for reason in reasons:
+        assert REFUSALS[reason].code == 550
+        assert REFUSALS[reason].enhanced == ("5.6.7" if reason == "eight-bit-header" else "5.6.0")

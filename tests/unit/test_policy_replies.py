@@ -55,7 +55,7 @@ def test_a_pause_of_the_source_and_a_bounce():
     ("text", "says"),
     [
         (f"name: x, do: {{bounce: true}}, {RATE}", "p.yaml:10:9: `x` does not say which replies it is for (give it `match:`, `code:`, `enhanced:` or `class:`)"),
-        (f"name: x, match: '~usual  rate', {RATE}, do: {{retry: 5m}}", "p.yaml:10:49: `x`: its sample `421 4.7.28 an unusual rate of mail` does not match `match` (correct the pattern"),
+        (f"name: x, match: '~usual  rate', {RATE}, do: {{retry: 5m}}", "p.yaml:10:50: `x`: its sample `421 4.7.28 an unusual rate of mail` does not match `match` (correct the pattern"),
         (f"name: x, match: 'unusual rate', {RATE}, do: {{retry: 5m}}", "does not match `match`"),
         (f"name: x, code: [450, 451], {RATE}, do: {{retry: 5m}}", "has another code"),
         (f"name: x, enhanced: 4.7.1, {RATE}, do: {{retry: 5m}}", "has the enhanced code `4.7.28`"),

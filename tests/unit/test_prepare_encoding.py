@@ -143,7 +143,7 @@ def test_a_part_whose_field_cannot_be_folded_is_refused():
     assert "line 2 of the body has 1208 bytes" in encode(mixed(field + b"\r\nshort")).reply.text
     inner = field + mixed(b"\r\nx", boundary=b"in").removeprefix(TOP)
     assert "line 2 of the body" in encode(mixed(inner)).reply.text
-    assert encode(mixed(field + b"Content-Type: message/rfc822\r\n\r\nx")).reason == "long_line"
+    assert encode(mixed(field + b"Content-Type: message/rfc822\r\n\r\nx")).reason == "long-line"
 
 
 def test_parts_inside_parts():
@@ -189,12 +189,12 @@ def test_what_came_signed_stays_or_is_refused():
     ],
 )
 def test_what_may_not_be_encoded_is_refused(part):
-    assert encode(mixed(part + LONG)).reason == "long_line"
-    assert encode(TOP + part + LONG).reason == "long_line"
+    assert encode(mixed(part + LONG)).reason == "long-line"
+    assert encode(TOP + part + LONG).reason == "long-line"
 
 
 def test_a_digest_holds_messages():
-    assert encode(mixed(b"\r\nSubject: x\r\n\r\n" + LONG, kind=b"digest")).reason == "long_line"
+    assert encode(mixed(b"\r\nSubject: x\r\n\r\n" + LONG, kind=b"digest")).reason == "long-line"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_digest_holds_messages():
 )
 def test_preamble_and_epilogue_are_nobodys(where):
     head = TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
-    assert encode(head + where % (LONG + b"\r\n")).reason == "long_line"
+    assert encode(head + where % (LONG + b"\r\n")).reason == "long-line"
     short = head + where % b"for old readers\r\n" + LONG[:0]
     assert encode(short) == short
 
@@ -237,7 +237,7 @@ def test_a_hundred_thousand_parts_are_bounded():
     message = mixed(*[b"\r\nx"] * 100_000)
     assert encode(message + b"\r\n") == message + b"\r\n"
     refused = encode(mixed(*[b"\r\nx"] * 2000, b"\r\n" + LONG))
-    assert refused.reason == "long_line"
+    assert refused.reason == "long-line"
     assert time.process_time() - before < 3
 
 

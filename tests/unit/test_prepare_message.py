@@ -184,7 +184,7 @@ def test_what_is_there_is_never_altered():
 
 def test_no_from_is_refused():
     assert refusal(b"Subject: x\r\n\r\n") == (
-        "no_from",
+        "no-from",
         "550 5.6.0 no From header (RFC 5322 section 3.6.2); say who the message is from",
     )
     assert "no address in the From" in refusal(b"From: root\r\n\r\n")[1]
@@ -304,7 +304,7 @@ def test_what_came_signed_is_not_rewritten():
 def test_what_may_occur_once_may_not_occur_twice(name):
     line = name.encode() + b": a@example.com\r\n"
     reason, text = refusal(line * 2 + b"X-Y: 1\r\n" * 2 + b"From: b@example.com\r\n\r\n")
-    assert reason == "duplicate_header"
+    assert reason == "duplicate-header"
     assert text.startswith(f"550 5.6.0 more than one {name.title()} header (RFC 5322 section 3.6)")
 
 
@@ -318,12 +318,12 @@ def test_a_legacy_client_may_say_the_same_twice():
         b"From: a@example.com\r\nSubject: x\r\nTo: b@y,\r\n c@y,\r\n d@y\r\nX: 1\r\nDate:"
     )
     assert (
-        refusal(b"From: a@example.com\r\nFrom: b@example.com\r\n\r\n", legacy=True)[0] == "duplicate_header"
+        refusal(b"From: a@example.com\r\nFrom: b@example.com\r\n\r\n", legacy=True)[0] == "duplicate-header"
     )
 
 
 def test_nul_bytes():
-    assert refusal(b"X: a\0b\r\n" + HEAD + b"\r\n")[0] == "malformed"
+    assert refusal(b"X: a\0b\r\n" + HEAD + b"\r\n")[0] == "malformed-header"
     assert header_of(b"X: a\0b\r\n" + HEAD + b"\r\n", legacy=True) == b"X: ab\r\n" + HEAD
 
 
@@ -341,7 +341,7 @@ def test_a_long_folded_field_with_short_lines_is_left():
 
 def test_a_long_header_line_without_white_space_is_refused():
     reason, text = refusal(b"X-Long: " + b"x" * 998 + b"\r\n" + HEAD + b"\r\n")
-    assert reason == "long_header"
+    assert reason == "long-header"
     assert (
         "a line of the X-Long header has 999 bytes without white space to fold it at; 998 are allowed" in text
     )
@@ -393,12 +393,12 @@ def test_smtputf8_keeps_its_headers():
 def test_eight_bit_where_no_text_is():
     message = "Message-ID: <ü@example.com>\r\nFrom: a@example.com\r\n\r\n".encode()
     assert refusal(message) == (
-        "eight_bit_header",
+        "eight-bit-header",
         "550 5.6.7 8-bit characters in the Message-Id header, where only SMTPUTF8 may have them (RFC 6532)",
     )
     assert "<ü@example.com>".encode() in header_of(message, legacy=True)
-    assert refusal("From: jörg@example.com\r\n\r\n".encode())[0] == "eight_bit_header"
-    assert refusal("From: a@b\r\nContent-Type: ü; a=b\r\n\r\n".encode())[0] == "eight_bit_header"
+    assert refusal("From: jörg@example.com\r\n\r\n".encode())[0] == "eight-bit-header"
+    assert refusal("From: a@b\r\nContent-Type: ü; a=b\r\n\r\n".encode())[0] == "eight-bit-header"
 
 
 # --- the body
@@ -419,7 +419,7 @@ def test_long_body_lines_are_encoded_and_the_rest_kept():
 
 def test_a_long_line_in_a_signed_message_is_refused_by_its_number():
     reason, text = refusal(b"DKIM-Signature: v=1\r\n" + HEAD + b"\r\na\r\n\r\n" + b"x" * 1200 + b"\r\n")
-    assert reason == "long_line"
+    assert reason == "long-line"
     assert "line 3 of the body has 1200 bytes and the message is signed; 998 are allowed" in text
 
 

@@ -9,7 +9,7 @@ import pytest
 from relay.queue import sqlite as module
 from relay.queue.store import End, Settlement, StoreBroken, StoreBusy, StoreFull
 from relay.queue.writing import fault
-from tests.unit.test_queue_store import message, opened
+from tests.unit.test_queue_store import message, opened, spooled
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,15 @@ def test_a_full_disk_refuses_mail_keeps_settlements_and_recovers_by_itself(tmp_p
                 pages = (await cursor.fetchone())[0]
             async with store._writer.execute(f"PRAGMA max_page_count={pages}"):
                 pass
+            large = spooled(store, b"z" * 200_000)
             big = message("m2", body=type(message().content.body)(b"x" * 90_000 + b"\r\n"))
             refused = asyncio.create_task(store.put(big))
             settled = store.settle_soon([Settlement("m1", 0, 1, End.DELIVERED)])
             with pytest.raises(StoreFull):
+                await store.put(message("m3", sender="x" * 90_000, body=large))
+            with pytest.raises(StoreFull):
                 await refused
+            assert [entry.name for entry in (tmp_path / "spool").iterdir()] == ["tmp"]
             await settled
             tally = await store.tally()
             assert (tally.accepted, tally.ends["delivered"], tally.gap) == (1, 1, 0)

@@ -1,0 +1,193 @@
+"""Measures the relay, beside Postfix with OpenDKIM where they are installed, on the same work in one run.
+
+Every message is signed (RSA-2048) and synced to disk before it is answered 250. For each case the servers take
+turns, pair by pair, so that what else the machine does hits both. docs/performance.md says what the figures mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # `python tests/bench/bench.py` from anywhere
+
+from tests.bench.latency import check_signed, measure_latency
+from tests.bench.load import Case, Run, Traffic, choose_traffic, measure
+from tests.bench.machine import Trouble, describe, free_port
+from tests.bench.servers import Server, make_key, start_postfix, start_relay, why_no_postfix
+from tests.bench.summary import HEAD, as_json, latency_row, medians, ratio_row, ratios, row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CASES = {
+    "4k-kept": Case("4k-kept", size=4096, count=4000, keep=True),
+    "4k-new": Case("4k-new", size=4096, count=4000, keep=False),
+    "100k-kept": Case("100k-kept", size=102_400, count=500, keep=True),
+}
+LATENCY, CODES, WARM_UP = "latency", 200, 200
+
+
+class Stopped(BaseException):
+    """Somebody wants it to end: passes everything that handles errors, and stops on its way what was started."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = number
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What is measured, and by what."""
+
+    servers: list[Server]  # the relay first
+    traffic: Traffic
+    sink_port: int
+    pairs: int
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=3, help="runs of each server in each case (default 3)")
+    names = [*CASES, LATENCY]
+    parser.add_argument("--cases", default=",".join(names), help=f"some of {', '.join(names)} (default all)")
+    parser.add_argument("--messages", type=int, help="in each run (default 4000, of 100 KiB 500; codes 200)")
+    parser.add_argument("--relay-only", action="store_true", help="leave Postfix out")
+    parser.add_argument("--traffic", choices=("auto", "postfix", "python"), default="auto",
+                        help="smtp-source and smtp-sink, or slower ones in Python")  # fmt: skip
+    parser.add_argument("--home", default="/var/tmp", help="a folder on the disk to measure (default /var/tmp)")
+    parser.add_argument("--json", metavar="FILE", help="write every figure there too")
+    chosen = parser.parse_args(words)
+    chosen.cases = chosen.cases.split(",")
+    if unknown := [name for name in chosen.cases if name not in names]:
+        parser.error(f"no case {unknown[0]!r}; there are {', '.join(names)}")
+    if chosen.pairs < 1 or (chosen.messages is not None and chosen.messages < 1):
+        parser.error("--pairs and --messages are 1 or more")
+    return chosen
+
+
+def main(words: list[str] | None = None) -> int:
+    """0 when every message of every run arrived; 1 otherwise; 130 after Ctrl-C, 143 after SIGTERM."""
+    chosen = arguments(words)
+    try:
+        with started(chosen) as (bench, machine):
+            report = {"when": time.strftime("%Y-%m-%d %H:%M %Z"), "machine": machine, **run_all(bench, chosen)}
+    except Trouble as trouble:
+        sys.exit(f"bench: {trouble}")
+    except Stopped as stopped:
+        print("\nstopped; everything started has ended")
+        return 128 + stopped.signal
+    if chosen.json:
+        Path(chosen.json).write_text(json.dumps(report, indent=1) + "\n")
+    return 0 if all(one["complete"] for one in report["runs"]) else 1
+
+
+@contextmanager
+def started(chosen: argparse.Namespace) -> Iterator[tuple[Bench, dict[str, object]]]:
+    """The servers, running and known to sign; all have ended when the block is left, however it is left."""
+    handlers = {one: signal.signal(one, _stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with ExitStack() as stack:
+            try:
+                yield _start(chosen, stack)
+            finally:
+                _deaf()
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+
+
+def _stop(number: int, _frame: object) -> None:
+    _deaf()
+    raise Stopped(number)
+
+
+def _deaf() -> None:
+    """A second Ctrl-C must not leave half of it running."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+
+
+def _start(chosen: argparse.Namespace, stack: ExitStack) -> tuple[Bench, dict[str, object]]:
+    home = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=chosen.home))
+    stack.callback(shutil.rmtree, home, ignore_errors=True)
+    home.chmod(0o755)  # Postfix and OpenDKIM drop their rights
+    machine = describe(home)
+    sink_port = free_port()
+    traffic = choose_traffic(sink_port, home, chosen.traffic)
+    why_not = "--relay-only" if chosen.relay_only else why_no_postfix()
+    print(f"{machine['cpus']} CPUs ({machine['cpu']}), Python {machine['python']}, fsync {machine['fsync_ms']} ms,"
+          f" load before {machine['load_before']}; load and sink: {traffic.name}")  # fmt: skip
+    if why_not:
+        print(f"the relay only: {why_not}")
+    key = make_key(home)
+    servers = [start_relay(home, sink_port, stack)]
+    if not why_not:
+        servers.append(start_postfix(home / "postfix", sink_port, key, stack))
+    for server in servers:
+        check_signed(server, sink_port)
+    return Bench(servers, traffic, sink_port, chosen.pairs), machine
+
+
+def run_all(bench: Bench, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Every case; prints as it goes and returns all figures."""
+    relay = bench.servers[0]
+    memory = {"idle_rss_mb": round(relay.rss_mb(), 1)}
+    print(f"the relay idle: {memory['idle_rss_mb']} MB resident\n\n{HEAD}", flush=True)
+    runs: list[Run] = []
+    summary: dict[str, Any] = {}
+    for name in chosen.cases:
+        if name in CASES:
+            case = replace(CASES[name], count=chosen.messages or CASES[name].count)
+            found, summary[name] = run_case(bench, case)
+            runs += found
+    latency = run_latency(bench, min(CODES, chosen.messages or CODES)) if LATENCY in chosen.cases else []
+    memory["after_rss_mb"] = round(relay.rss_mb(), 1)
+    memory["peak_rss_mb"] = max((run.peak_rss_mb for run in runs if run.server == relay.name), default=0.0)
+    print(f"\nthe relay after it all: {memory['after_rss_mb']} MB resident")
+    return {"traffic": bench.traffic.name, "memory": memory, "summary": summary, "latency": latency,
+            "runs": [as_json(run) for run in runs]}  # fmt: skip
+
+
+def run_case(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:
+    """Warms up, then the servers in turn; who goes first changes from pair to pair."""
+    for server in bench.servers:
+        measure(server, replace(case, count=min(WARM_UP, case.count)), bench.traffic, settle_s=0.0)
+    pairs = []
+    for number in range(bench.pairs):
+        order = bench.servers if number % 2 else bench.servers[::-1]
+        pairs.append({server.name: measure(server, case, bench.traffic) for server in order})
+    summary: dict[str, Any] = {}
+    for server in bench.servers:
+        runs = [pair[server.name] for pair in pairs]
+        summary[server.name] = medians(runs)
+        print(row(case.name, runs), flush=True)
+    if len(bench.servers) > 1 and all(run.got for pair in pairs for run in pair.values()):
+        ours, peer = (server.name for server in bench.servers)
+        summary["ratio"] = ratios(pairs, ours, peer)
+        print(ratio_row(case.name, summary["ratio"]), flush=True)
+    return [run for pair in pairs for run in pair.values()], summary
+
+
+def run_latency(bench: Bench, codes: int) -> list[dict[str, Any]]:
+    """A one-time code through each server while it is idle."""
+    found = []
+    for server in bench.servers:
+        one = measure_latency(server, bench.sink_port, codes)
+        print(latency_row(one), flush=True)
+        found.append({name: round(value, 3) if isinstance(value, float) else value
+                      for name, value in asdict(one).items()})  # fmt: skip
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

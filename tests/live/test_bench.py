@@ -1,0 +1,110 @@
+"""The benchmark works, short as it is here: every message arrives, every figure is there and possible."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.bench.bench import CASES, arguments
+from tests.bench.load import Run
+from tests.bench.summary import medians, ratios, row
+
+ROOT = pathlib.Path(__file__).parents[2]
+BENCH = [sys.executable, str(ROOT / "tests" / "bench" / "bench.py"), "--relay-only"]
+POSTFIX = shutil.which("smtp-source", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def children(pid):
+    """Processes below one, at any depth."""
+    found = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = dict(map(int, line.split()) for line in found.splitlines())
+    below = [one for one, parent in parents.items() if parent == pid]
+    return below + [deeper for one in below for deeper in children(one)]
+
+
+def measured(folder, *words):
+    """What it printed, and its figures."""
+    words = ["--messages", "200", "--pairs", "1", "--home", str(folder), "--json", str(folder / "json"), *words]
+    done = subprocess.run([*BENCH, *words], cwd=folder, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert os.listdir(folder) == ["json"], "it leaves nothing behind"
+    return done.stdout, json.loads((folder / "json").read_text())
+
+
+def test_it_measures(tmp_path):
+    printed, figures = measured(tmp_path)
+    assert figures["traffic"].startswith("smtp-source" if POSTFIX else "Python")
+    assert [run["case"] for run in figures["runs"]] == list(CASES)
+    for run in figures["runs"]:
+        assert (run["server"], run["got"], run["complete"], run["error"]) == ("relay", 200, True, "")
+        assert 10 < run["rate"] < 100_000
+        assert 0.05 < run["cpu_ms"] < 1000
+        assert 20 < run["peak_rss_mb"] < 1000
+    assert [sorted(one) for one in figures["summary"].values()] == [["relay"]] * len(CASES)
+    [latency] = figures["latency"]
+    assert latency["codes"] == 200
+    assert 0 < latency["submitted_p50_ms"] <= latency["submitted_p99_ms"]
+    assert latency["accepted_p50_ms"] <= latency["submitted_p50_ms"]
+    assert 20 < figures["memory"]["idle_rss_mb"] < 1000
+    assert figures["machine"]["fsync_ms"] > 0
+    for case in CASES:
+        assert f"\n{case} " in printed
+
+
+def test_it_measures_without_postfix_too(tmp_path):
+    _, figures = measured(tmp_path, "--traffic", "python", "--cases", "4k-kept,100k-kept,4k-new")
+    assert figures["traffic"].startswith("Python")
+    assert [(run["case"], run["got"], run["complete"]) for run in figures["runs"]] == [
+        ("4k-kept", 200, True), ("100k-kept", 200, True), ("4k-new", 200, True)]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_all_it_started(tmp_path, how):
+    words = ["--messages", "100000", "--cases", "4k-kept", "--home", str(tmp_path)]
+    with subprocess.Popen([*BENCH, *words], stdout=subprocess.PIPE, text=True) as bench:
+        for line in bench.stdout:
+            if line.startswith("case"):
+                break
+        time.sleep(0.5)  # well inside the warm-up or the run
+        started = children(bench.pid)
+        bench.send_signal(how)
+        time.sleep(0.05)
+        bench.send_signal(signal.SIGINT)  # impatience changes nothing
+        bench.stdout.read()
+        assert bench.wait(30) == 128 + how
+    assert started
+    assert [pid for pid in started if pathlib.Path(f"/proc/{pid}").exists()] == []
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("words", [["--cases", "4k-kept,5k"], ["--pairs", "0"], ["--messages", "0"]])
+def test_wrong_words(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        arguments(words)
+    assert ended.value.code == 2
+    assert "error" in capsys.readouterr().err
+
+
+def run(server, seconds, cpu_ms, got=100):
+    return Run("4k-kept", server, messages=100, got=got, seconds=seconds, cpu_ms=cpu_ms, peak_rss_mb=50, error="")
+
+
+def test_the_pairs_ratio_is_not_the_ratio_of_medians():
+    pairs = [{"relay": run("relay", 1, 1), "peer": run("peer", 2, 4)},
+             {"relay": run("relay", 2, 1), "peer": run("peer", 10, 4)},
+             {"relay": run("relay", 4, 3), "peer": run("peer", 4, 4)}]  # fmt: skip
+    assert medians([pair["relay"] for pair in pairs]) == {"rate": 50, "cpu_ms": 1, "peak_rss_mb": 50}
+    assert ratios(pairs, "relay", "peer") == {
+        "rate_of_medians": 2, "rate_of_pairs": 2, "cpu_of_medians": 0.25, "cpu_of_pairs": 0.25}  # fmt: skip
+    pairs[0] = {"relay": run("relay", 1, 1), "peer": run("peer", 3, 4)}
+    assert ratios(pairs, "relay", "peer")["rate_of_pairs"] == 3
+
+
+def test_what_did_not_arrive_is_said():
+    assert "INCOMPLETE: 99 of 100 arrived" in row("4k-kept", [run("relay", 1, 1), run("relay", 1, 1, got=99)])
