@@ -9,13 +9,28 @@ from typing import Annotated
 import typer
 
 from relay import __version__
-from relay.cli import check, credential, dkim, events, explain, limits, policy, queue, sandbox, send, status, stream
+from relay.cli import (
+    check,
+    credential,
+    dkim,
+    events,
+    explain,
+    limits,
+    policy,
+    queue,
+    replay,
+    sandbox,
+    send,
+    status,
+    stream,
+)
 from relay.cli.failure import Failed, Misused
 from relay.cli.options import ConfigOption, noun
 
 app = noun("relay", "A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 wrong usage.")
 for group in (policy.app, queue.app, stream.app, dkim.app, credential.app, sandbox.app, events.app, limits.app):
     app.add_typer(group)
+policy.app.command("replay")(replay.replay)
 app.command("check")(check.check)
 app.command("send")(send.send)
 app.command("explain")(explain.explain)

@@ -79,6 +79,26 @@ def explain(
         print(clean(line))
 
 
+@app.command("alerts")
+def write_alerts(
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Default: print them.")] = None,
+    folder: Folder = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make Prometheus alert rules from the policies: objectives, queue, disk, the relay itself."""
+    from relay.policy.alerts import alerts_text
+
+    text = alerts_text(read_policies(folder, config)[1])
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"{out} cannot be written: {error.strerror}") from None
+    print(f"wrote {out}; load it with rule_files: in prometheus.yml, check it with promtool check rules {out}")
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a message would have come from."""

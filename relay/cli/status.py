@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from relay.cli.failure import Failed
@@ -34,10 +36,25 @@ def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
             ("listener", "address", "connections"),
             [(one["name"], one["bind"], one["connections"]) for one in now["listeners"]],
         )
+        _show_objectives(now.get("objectives") or {})
         for problem in now["reload_problems"]:
             print(f"last reload failed: {clean(problem)}")
     if now["ready"] or now["gap"]:
         raise typer.Exit(1)
+
+
+def _show_objectives(objectives: dict[str, Any]) -> None:
+    """One line for each stream that has promised something; above 1 it uses up more than it may miss."""
+    if objectives:
+        print()
+        show_table(
+            ("stream", "objective", "met", "burn 5m", "1h", "6h", "3d"),
+            [
+                (name, one["objective"], "-" if one["met"] is None else f"{one['met']:.3%}",
+                 *(f"{one['burn'][window]:.1f}" for window in ("5m", "1h", "6h", "3d")))
+                for name, one in objectives.items()
+            ],
+        )  # fmt: skip
 
 
 def reload(config: ConfigOption = None) -> None:

@@ -18,7 +18,7 @@ def list_streams(as_json: JsonOption = False, config: ConfigOption = None) -> No
         show_json(streams)
         return
     show_table(
-        ("stream", "queued", "held", "oldest", "objective", "met", "pool", "defined at"),
+        ("stream", "queued", "held", "oldest", "objective", "met", "burn 5m/1h/6h/3d", "pool", "defined at"),
         [_cells(stream) for stream in streams],
         empty="no stream is defined",
     )
@@ -33,6 +33,12 @@ def _cells(stream: dict[str, Any]) -> tuple[object, ...]:
         span(stream["oldest_s"]) if stream["queued"] else "-",
         stream["objective"] or "-",
         "-" if met is None else f"{met:.3%}",
+        burn_text(stream.get("burn") or {}),
         stream["pool"],
         stream["where"] or "-",
     )
+
+
+def burn_text(burn: dict[str, float]) -> str:
+    """The burn rates, shortest window first: "0 0.2 1.1 0.4"; 1 uses up exactly what may be missed."""
+    return " ".join(f"{rate:.1f}" if rate else "0" for rate in burn.values()) or "-"

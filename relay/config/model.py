@@ -158,6 +158,7 @@ class Events(Entry):
 
     dir: FilePath | None = None
     keep_days: Count = 30
+    facts: Flag = True
 
 
 class Config(Entry):

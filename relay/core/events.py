@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from relay.core.message import Prepared
+
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
     "held", "released", "cancelled", "reloaded",
@@ -40,3 +42,20 @@ class Event:
         row["node"] = node
         row.update(self.detail)
         return row
+
+
+def accepted_event(message: Prepared, now: float) -> Event:
+    """The event of a message that is on stable storage. `facts` are those of Prepared, `held` only when a rule
+    holds it."""
+    detail: dict[str, object] = {
+        "listener": message.listener, "client": message.client, "credential": message.credential,
+        "size": message.content.size, "recipients": [one.address for one in message.envelope.recipients],
+    }  # fmt: skip
+    if message.held:
+        detail["held"] = True
+    if message.facts is not None:
+        detail["facts"] = message.facts
+    return Event(
+        "accepted", now, message=message.id, stream=message.stream, route=message.route,
+        sender=message.envelope.sender, tags=message.tags, detail=detail,
+    )  # fmt: skip

@@ -72,6 +72,10 @@ class Lanes:
             names.sort(key=lambda name: (-self._rule(name).priority, outlet.served.get(name, 0.0), name))
         return names
 
+    def priority(self, outlet: Outlet) -> int | None:
+        """The highest priority with something due here; None when nothing is."""
+        return max((self._rule(name).priority for name, lane in outlet.lanes.items() if lane), default=None)
+
     def take(self, outlet: Outlet, may: Callable[[str], bool]) -> list[Waiting]:
         """The next message: its recipients in this lane, at most RECIPIENTS_MOST; [] when no stream with
         mail here `may` have the slot."""

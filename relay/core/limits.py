@@ -32,6 +32,12 @@ class TokenBucket:
         self._fill(now)
         return now if self.level >= 1 else now + (1 - self.level) / self.rate
 
+    def full(self, now: float) -> bool:
+        """Whether it holds no memory of what went: a new one would be the same."""
+        if self.rate > 0:
+            self._fill(now)
+        return self.rate <= 0 or self.level >= self.burst
+
     def take(self, now: float) -> None:
         """Counts one that goes now."""
         if self.rate > 0:
@@ -57,7 +63,9 @@ class Breaker:
     reason: str = ""
 
     def fail(self, now: float, reason: str) -> None:
-        """One more cycle in which no host could be used."""
+        """One more cycle in which no host could be used; cycles that ran side by side are one trouble."""
+        if self.is_open(now):
+            return
         self.until = now + min(self.longest_s, self.first_s * 2**min(self.failures, 10))
         self.failures += 1
         self.reason = reason
@@ -69,6 +77,10 @@ class Breaker:
     def is_open(self, now: float) -> bool:
         """Whether to leave it alone at `now`. A pause longer than any we set means the clock went back."""
         return now < self.until <= now + self.longest_s
+
+    def forgotten(self, now: float) -> bool:
+        """Whether the trouble is so long ago that a new one would be treated as the first."""
+        return not self.until - self.longest_s <= now <= self.until + self.longest_s
 
 
 @dataclass(slots=True)
@@ -84,13 +96,17 @@ class Gate:
     busy: dict[str, int] = field(default_factory=dict)
     connects: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
     messages: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
-    breaker: Breaker = field(default_factory=Breaker)
+
+    def __post_init__(self) -> None:
+        self._make_buckets(self.rates)
 
     def set_rates(self, rates: Rates) -> None:
         """Takes new limits from a reload; connections above a lower limit end with their next message."""
-        if rates == self.rates and self.connects.rate == rates.connections_per_minute / 60:
-            return
-        self.rates = rates
+        if rates != self.rates:
+            self.rates = rates
+            self._make_buckets(rates)
+
+    def _make_buckets(self, rates: Rates) -> None:
         self.connects = TokenBucket(rates.connections_per_minute / 60, max(1.0, float(rates.connections)))
         self.messages = TokenBucket(rates.messages_per_second, max(1.0, rates.messages_per_second))
         self.connects.level, self.messages.level = self.connects.burst, self.messages.burst
@@ -102,12 +118,14 @@ class Gate:
 
     def why_not_connect(self, now: float) -> tuple[str, float]:
         """("", now) when a connection may be opened, or (reason, when to ask again)."""
-        if self.breaker.is_open(now):
-            return "destination_paused", self.breaker.until
         if self.open >= self.most:
             return "connections", float("inf")
         ready = self.connects.ready_at(now)
         return ("", now) if ready <= now else ("connection_rate", ready)
+
+    def at_rest(self, now: float) -> bool:
+        """Whether nothing passes and nothing is remembered of what did."""
+        return not self.open and self.connects.full(now) and self.messages.full(now)
 
     def refused_more(self) -> None:
         """A further connection failed while others work: that many are enough for now."""

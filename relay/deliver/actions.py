@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from relay.queue.store import StoreBroken, StoreBusy, StoreFull
 log = logging.getLogger("relay.deliver")
 
 AGAIN_S = 1.0
+CLOSE_S = 2.0
 LEDGER = "ledger"  # the kind under which the store remembers it
 REPLY_CHARS = 300  # of the reply kept with an action
 EVENTS = {Act.PAUSE_SOURCE: "source_paused", Act.PAUSE_STREAM: "stream_paused"}  # any other: source_limited
@@ -191,10 +193,13 @@ class Actions:
                     del self._unsaved[name]
 
     async def close(self) -> None:
-        """Writes what is left and stops the timer."""
+        """Stops the timer and writes what is left, if the store takes it soon."""
         if self._timer is not None:
             self._timer.cancel()
-        await self.tasks.finish()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self.tasks.finish()
+        await self.tasks.cancel()
 
 
 def describe(action: Action) -> str:

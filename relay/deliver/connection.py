@@ -7,18 +7,21 @@ leaves in the same write as the end of the previous body: one round trip a messa
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from relay.core.content import Content, MemoryBody
-from relay.core.outcome import Outcome
+from relay.core.outcome import Outcome, Phase, Trouble, judge
 from relay.deliver.job import Job
 from relay.deliver.tasks import Tasks
 from relay.smtp.client import Conversation
 from relay.smtp.happenings import Closed, Happening, Ready, Result, SendBody, WantTls
 from relay.smtp.wire import stuff
+
+log = logging.getLogger("relay.deliver")
 
 TLS_HANDSHAKE_S = 30.0
 
@@ -74,7 +77,8 @@ class Connection(asyncio.Protocol):
         self._room = asyncio.Event()
         self._room.set()
         self._tasks = Tasks()
-        self._over = False
+        self._unreadable: Outcome | None = None  # the body under way could not be read
+        self.over = False
 
     # What the loop calls
 
@@ -87,7 +91,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._room.set()
-        if not self._over:
+        if not self.over:
             self._happen(self.conversation.lost())
         self._end(None)
 
@@ -100,9 +104,10 @@ class Connection(asyncio.Protocol):
     # What the feed calls
 
     def offer(self, job: Job | None) -> bool:
-        """A job that had to be loaded first has come, or will not; False: the connection is gone."""
+        """A job that had to be loaded first has come, or will not; False: the connection is gone. A job that
+        was taken has its result before `closed`, like every other."""
         self.loading = False
-        if self._over:
+        if self.over:
             return False
         self._offered = job
         if self.conversation.can_begin:
@@ -112,14 +117,14 @@ class Connection(asyncio.Protocol):
 
     def wake(self) -> None:
         """There may be work for this idle connection."""
-        if self.idle and not self._over:
+        if self.idle and not self.over:
             self.idle = False
             self._ask()
             self._push_on()
 
     def quit(self) -> None:
         """Says goodbye after what is under way."""
-        if self.idle and not self._over:
+        if self.idle and not self.over:
             self.idle = False
             self._happen(self.conversation.quit())
 
@@ -134,10 +139,11 @@ class Connection(asyncio.Protocol):
         for happening in happenings:
             match happening:
                 case SendBody(token):
-                    self._send_body(cast(Job, token))
+                    if not self.conversation.closed:  # else the same segment brought the end, too
+                        self._send_body(cast(Job, token))
                 case Result(token):
                     self.delivered += 1
-                    self.feed.finished(self, cast(Job, token), happening)
+                    self.feed.finished(self, cast(Job, token), self._as_it_was(happening))
                 case Ready():
                     self._ready()
                 case WantTls():
@@ -172,22 +178,32 @@ class Connection(asyncio.Protocol):
             self._write(b"".join(stuff((content.header + b"\r\n" + content.body.data,))))
             self._after_body()
         else:
-            self._spawn(self._stream_body(content))
+            self._spawn(self._stream_body(job.stored.message.id, content))
 
-    async def _stream_body(self, content: Content) -> None:
+    async def _stream_body(self, id_: str, content: Content) -> None:
         try:
             for chunk in stuff(content.chunks()):
                 await self._room.wait()
-                if self._over:
+                if self.over:
                     return
                 self._write(chunk)
                 self._steps = -1  # each block the connection takes starts the clock anew
                 self._push_on()
-        except OSError:
-            self.abort()  # our disk, not their fault: the message was not ended with a dot, so nobody has it
+        except OSError as error:
+            log.error("the body of message %s cannot be read: %s", id_, error)
+            self._unreadable = judge(Trouble.OURS, Phase.BODY, f"the relay cannot read the message's body: {error}")
+            self.abort()  # the message was not ended with a dot, so nobody has it
             return
         self._after_body()
         self._push_on()
+
+    def _as_it_was(self, result: Result) -> Result:
+        """A session that ended because our disk failed is no fault of theirs, and no reason to try at once."""
+        ours = self._unreadable
+        if ours is None:
+            return result
+        outcomes = [ours if one.trouble is Trouble.LOST else one for one in result.outcomes]
+        return replace(result, outcomes=tuple(outcomes))
 
     def _after_body(self) -> None:
         job, self._offered = self._offered, None
@@ -199,21 +215,27 @@ class Connection(asyncio.Protocol):
 
     async def _start_tls(self) -> None:
         self._stop_timer()
+        if self.over:
+            return  # what came in clear behind the reply ended the session
         try:
             transport = await self.loop.start_tls(
                 cast(asyncio.Transport, self._transport), self, self._tls,
                 server_hostname=self.peer.mx if self._tls.check_hostname else None,
                 ssl_handshake_timeout=TLS_HANDSHAKE_S,
             )  # fmt: skip
-        except (OSError, ConnectionError, ssl.SSLError, TimeoutError) as error:
-            self._happen(self.conversation.tls_failed(_reason(error)))
+        except (OSError, ValueError) as error:  # of ssl and of the connection; a name that TLS cannot ask for
+            self._tls_failed(_reason(error))
             return
         if transport is None:
-            self._happen(self.conversation.lost())
+            self._tls_failed("the connection ended within the handshake")
             return
         self._transport = transport
         self.tls_version = transport.get_extra_info("ssl_object").version() or "TLS"
         self._happen(self.conversation.tls_done())
+
+    def _tls_failed(self, text: str) -> None:
+        if not self.over:
+            self._happen(self.conversation.tls_failed(text))
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and data:
@@ -221,7 +243,7 @@ class Connection(asyncio.Protocol):
 
     def _push_on(self) -> None:
         """Writes what the conversation has to say and sets the clock for its phase."""
-        if self._over:
+        if self.over:
             return
         self._write(self.conversation.take_output())
         if self.conversation.steps == self._steps:
@@ -235,7 +257,7 @@ class Connection(asyncio.Protocol):
     def _time(self) -> None:
         """The timer is late-bound: it looks whether the deadline has moved on before it strikes."""
         self._timer = None
-        if self._over:
+        if self.over:
             return
         if self.loop.time() < self._deadline - 0.001:
             self._timer = self.loop.call_at(self._deadline, self._time)
@@ -244,13 +266,17 @@ class Connection(asyncio.Protocol):
             self._happen(self.conversation.timed_out())
 
     def _end(self, outcome: Outcome | None) -> None:
-        if self._over:
+        if self.over:
             return
-        self._over, self.idle = True, False
+        self.over, self.idle = True, False
         self._stop_timer()
         self._room.set()
         if self._transport is not None:
             self._transport.close()
+        if (job := self._offered) is not None:
+            self._offered = None
+            untouched = replace(judge(Trouble.LOST, Phase.IDLE), untouched=True)
+            self.feed.finished(self, job, Result(job, (untouched,) * len(job.waiting), False))
         if not self.opened.done():
             self.opened.set_result(outcome)
         else:

@@ -85,6 +85,8 @@ class Contact:
         except asyncio.CancelledError:
             connection.abort()
             raise
+        if outcome is None and connection.over:  # it opened and ended before we could look
+            return judge(Trouble.LOST, Phase.IDLE)
         return connection if outcome is None else outcome
 
     async def _connect(self, connection: Connection, peer: Peer) -> None:
@@ -95,13 +97,13 @@ class Contact:
                     lambda: connection, peer.address, self.route.port,
                     local_addr=bind_address(self.source, peer.address),
                 )  # fmt: skip
-        except TimeoutError:
-            connection.opened.set_result(judge(Trouble.CONNECT_TIMEOUT, Phase.CONNECT))
         except OSError as error:
             if not connection.opened.done():
                 connection.opened.set_result(self._connect_trouble(error, peer))
 
     def _connect_trouble(self, error: OSError, peer: Peer) -> Outcome:
+        if isinstance(error, TimeoutError):
+            return judge(Trouble.CONNECT_TIMEOUT, Phase.CONNECT)
         if error.errno in CANNOT_BIND and bind_address(self.source, peer.address):
             return judge(Trouble.SOURCE_UNUSABLE, Phase.CONNECT, f"source {self.source.name}: {error}")
         if error.errno in OURS:

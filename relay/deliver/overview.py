@@ -22,17 +22,12 @@ def waiting(dispatcher: Dispatcher) -> dict[tuple[str, str], int]:
 
 def _why(dispatcher: Dispatcher, outlet: Outlet) -> str:
     """The first limit of any source, or "turn": a connection will take it at its next boundary."""
-    links = dispatcher.links.get((outlet.pool, outlet.site))
+    links = dispatcher.connector.links.get((outlet.pool, outlet.site))
     pool = dispatcher.policy().pools.get(outlet.pool)
     if links is None or pool is None:
         return "no_source"
     now, terms = dispatcher.clock(), dispatcher.routing.terms(links.route)
     for source in in_turn(pool, outlet.site):
-        if dispatcher.actions.source_pause(source.name, terms.counted) is not None:
-            return "reply_rule"
-        gate = dispatcher.gates.gate(source, terms)
-        if gate.messages.ready_at(now) > now:
-            return "message_rate"
-        if reason := gate.why_not_connect(now)[0]:
+        if reason := dispatcher.connector.gates.why_not(source, outlet.site, terms, now)[0]:
             return reason
     return "turn"

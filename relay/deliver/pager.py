@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -39,6 +40,7 @@ class Pager:
         found = self.backlogs.get(stream)
         if found is None:
             found = self.backlogs[stream] = Backlog(self.most)
+            self._again.set()  # its first mail must not wait for the next tick
         return found
 
     def stored(self, places: Sequence[Waiting]) -> None:
@@ -61,16 +63,27 @@ class Pager:
 
     async def run(self) -> None:
         """Reads pages and hands out what falls due, for ever."""
-        names = await self.store.streams()
+        self._again.set()
         while True:
-            for name in {*names, *self.backlogs}:
+            if self._again.is_set():
+                await self._find_streams()
+            for name in list(self.backlogs):
                 await self._advance(name)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._again.wait(), TICK_S)
-                names = await self.store.streams()
-            except TimeoutError:
-                continue
-            self._again.clear()
+
+    async def _find_streams(self) -> None:
+        """A backlog for every stream that has mail."""
+        self._again.clear()
+        try:
+            names = await self.store.streams()
+        except StoreBusy as error:
+            log.warning("the queue could not be read, again in %s s: %s", TICK_S, error)
+            await asyncio.sleep(TICK_S)
+            self._again.set()
+            return
+        for name in names:
+            self.backlogs.setdefault(name, Backlog(self.most))
 
     async def _advance(self, name: str) -> None:
         backlog = self.backlog(name)

@@ -12,7 +12,7 @@ from relay.core.lanes import Lanes
 from relay.core.outcome import Outcome, Phase, Trouble, judge
 from relay.core.waiting import Waiting
 from relay.deliver.actions import Actions
-from relay.deliver.outlets import Gates, Links, OutletKey
+from relay.deliver.connector import Connector
 from relay.deliver.resolve import Route
 from relay.deliver.routing import Routing
 from relay.deliver.settle import LAST_RESORT, Settler
@@ -26,15 +26,12 @@ class Delivering(Protocol):
     """What is needed of the dispatcher."""
 
     lanes: Lanes
-    gates: Gates
-    links: dict[OutletKey, Links]
+    connector: Connector
     routing: Routing
     settler: Settler
     policy: Callable[[], Policy]
     clock: Callable[[], float]
     left: Callable[[str, int], None]
-
-    def serve_again(self, key: OutletKey) -> None: ...
 
     def unroutable(self, places: Sequence[Waiting], outcome: Outcome) -> None: ...
 
@@ -92,26 +89,22 @@ class Parking:
     def _limits_begun(self) -> None:
         """A reply led to a limit: gates take it before the connection that heard it asks for more; the rest may
         follow when that is over."""
-        self._renew_gates()
+        self.delivering.connector.renew()
         asyncio.get_running_loop().call_soon(self._clear_lanes)
 
     def _clear_lanes(self) -> None:
         """Parks what paused streams have in the lanes; what only a source may not take finds another one."""
-        delivering = self.delivering
+        delivering, connector = self.delivering, self.delivering.connector
         for key, outlet in list(delivering.lanes.outlets.items()):
-            counted = delivering.routing.terms(delivering.links[key].route).counted
+            counted = delivering.routing.terms(connector.links[key].route).counted
             for stream in list(outlet.lanes):
                 if self.actions.stream_pause(stream, counted) is not None:
                     self.park(delivering.lanes.take_lane(outlet, stream))
-            delivering.serve_again(key)
+            connector.serve_again(key)
 
     def _limits_ended(self) -> None:
         """A limit is no more: gates take what the policy says, and what was parked is read again."""
-        self._renew_gates()
+        self.delivering.connector.renew()
         self.release()
         for key in list(self.delivering.lanes.outlets):
-            self.delivering.serve_again(key)
-
-    def _renew_gates(self) -> None:
-        routing = self.delivering.routing
-        self.delivering.gates.renew(routing.terms(links.route) for links in self.delivering.links.values())
+            self.delivering.connector.serve_again(key)

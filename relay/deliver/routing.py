@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from relay.deliver.outlets import Terms, terms_for
 from relay.deliver.resolve import Route
 from relay.deliver.tasks import Tasks
 from relay.policy.model import Policy
+
+log = logging.getLogger("relay.deliver")
 
 KEEP_S = 60.0
 KEPT_MOST = 50_000
@@ -63,19 +66,24 @@ class Routing:
             self._tasks.spawn(self._ask(domain, routed, unroutable), f"route to {domain}")
 
     async def _ask(self, domain: str, routed: Routed, unroutable: Unroutable) -> None:
-        found: Route | Outcome = judge(Trouble.OURS, Phase.RESOLVE)
         try:
-            found = await self.resolver.resolve(domain)
-        finally:
-            waiting = self._asking.pop(domain)
-            if isinstance(found, Outcome):
-                unroutable(waiting, found)
-        if isinstance(found, Route):
-            if len(self._routes) >= KEPT_MOST:
-                self._routes.clear()
-            self._routes[domain] = (found, self.clock() + KEEP_S)
-            for one in waiting:
-                routed(one, found)
+            found: Route | Outcome = await self.resolver.resolve(domain)
+        except Exception:
+            log.exception("the way to %s could not be found, by a fault of ours", domain)
+            found = judge(Trouble.OURS, Phase.RESOLVE)
+        waiting = self._asking.pop(domain)
+        if isinstance(found, Outcome):
+            unroutable(waiting, found)
+            return
+        if len(self._routes) >= KEPT_MOST:
+            self._routes.clear()
+        self._routes[domain] = (found, self.clock() + KEEP_S)
+        for one in waiting:
+            routed(one, found)
+
+    async def close(self) -> None:
+        """Asks no more; who waits for an answer is in the store."""
+        await self._tasks.cancel()
 
     def terms(self, route: Route) -> Terms:
         """How the site is dealt with, by the policy as it is now."""

@@ -116,6 +116,14 @@ class Settler:
         else:
             self._record(ledger, places)
 
+    def tried(self, peer: Peer, outcome: Outcome) -> None:
+        """One host of a cycle failed; the next is tried. No message was touched by it."""
+        text = outcome.text or str(outcome.reply)
+        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
+        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
+                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
+        self.bus.publish(Event("attempted", self.clock(), detail=detail))
+
     def _judge(self, ledger: Ledger, place: Waiting, outcome: Outcome) -> None:
         """Whether this recipient has come to an end, and which."""
         ended_at = ledger.attempt.ended_at
@@ -164,7 +172,11 @@ class Settler:
         return self.reporter.due(ledger.stored, place, "delayed", outcome, None)
 
     async def _report_first(self, ledger: Ledger, places: Sequence[Waiting]) -> None:
-        await self.reporter.send(ledger.stored, ledger.told)
+        try:
+            await self.reporter.send(ledger.stored, ledger.told)
+        except Exception:  # a report that cannot be written today cannot be written tomorrow
+            log.exception("message %s: its sender %s cannot be told what became of it",
+                          ledger.stored.message.id, ledger.stored.message.envelope.sender)  # fmt: skip
         self._record(ledger, places)
 
     def _record(self, ledger: Ledger, places: Sequence[Waiting]) -> None:
@@ -177,11 +189,3 @@ class Settler:
                     self.bus.publish(one)
 
         recorded.add_done_callback(tell)
-
-    def tried(self, peer: Peer, outcome: Outcome) -> None:
-        """One host of a cycle failed; the next is tried. No message was touched by it."""
-        text = outcome.text or str(outcome.reply)
-        log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
-        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
-                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
-        self.bus.publish(Event("attempted", self.clock(), detail=detail))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 
+from relay.deliver.resolve import Route
 from relay.policy.model import Pool, Source
 
 
@@ -14,6 +15,13 @@ def in_turn(pool: Pool, site: str) -> list[Source]:
     if len(pool.sources) == 1:
         return list(pool.sources)
     return sorted(pool.sources, key=lambda source: _score(source, site))
+
+
+def usable(pool: Pool, route: Route) -> list[Source]:
+    """The pool's sources in turn that have an address of a family the site has; all, if none has."""
+    sources = in_turn(pool, route.site)
+    addresses = [address for host in route.hosts for address in host.addresses]
+    return [one for one in sources if any(can_reach(one, address) for address in addresses)] or sources
 
 
 def _score(source: Source, site: str) -> float:

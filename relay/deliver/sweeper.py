@@ -7,6 +7,7 @@ import asyncio
 from relay.core.outcome import Phase, Trouble, judge
 from relay.core.waiting import Waiting
 from relay.deliver.dispatcher import Dispatcher
+from relay.deliver.settle import LAST_RESORT
 
 SWEEP_S = 30.0
 EXPIRY_GRACE_S = 60.0  # a message at its expiry still gets its last attempt
@@ -26,16 +27,11 @@ def sweep(dispatcher: Dispatcher) -> None:
 
     def expired(waiting: Waiting) -> bool:
         stream = streams.get(waiting.stream)
-        return stream is not None and stream.retry.expired(now=now - EXPIRY_GRACE_S, received_at=waiting.received_at)
+        retry = stream.retry if stream else LAST_RESORT
+        return retry.expired(now=now - EXPIRY_GRACE_S, received_at=waiting.received_at)
 
-    for waiting in dispatcher.lanes.sweep(expired):
-        dispatcher.unroutable([waiting], judge(Trouble.EXPIRED, Phase.CONNECT))
-    for key, links in list(dispatcher.links.items()):
-        outlet = dispatcher.lanes.outlets.get(key)
-        if outlet is not None:
-            dispatcher.serve(outlet, links)
-        elif not links.all and not links.opening:
-            del dispatcher.links[key]
-    dispatcher.gates.sweep(now)
+    if gone := dispatcher.lanes.sweep(expired):
+        dispatcher.unroutable(gone, judge(Trouble.EXPIRED, Phase.CONNECT))
+    dispatcher.connector.sweep()
     dispatcher.parking.sweep()
     dispatcher.actions.expire()  # a timer knows nothing of a clock that was set

@@ -45,17 +45,23 @@ class Tasks:
 
 
 class Reminders(Generic[Key]):
-    """At most one timer for each key: the first that was set strikes."""
+    """At most one timer for each key: the earliest that was asked for strikes."""
 
     def __init__(self, strike: Callable[[Key], None]) -> None:
         self._strike = strike
         self._timers: dict[Key, asyncio.TimerHandle] = {}
 
     def set(self, key: Key, delay_s: float) -> None:
-        """Strikes after `delay_s`; never for an infinite one."""
-        if key not in self._timers and delay_s != float("inf"):
-            loop = asyncio.get_running_loop()
-            self._timers[key] = loop.call_later(max(0.001, delay_s), self._now, key)
+        """Strikes after `delay_s` or sooner; never for an infinite one."""
+        if delay_s == float("inf"):
+            return
+        loop = asyncio.get_running_loop()
+        at, before = loop.time() + max(0.001, delay_s), self._timers.get(key)
+        if before is not None:
+            if before.when() <= at:
+                return
+            before.cancel()
+        self._timers[key] = loop.call_at(at, self._now, key)
 
     def _now(self, key: Key) -> None:
         del self._timers[key]

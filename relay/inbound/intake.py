@@ -29,6 +29,7 @@ from relay.inbound.requests import Requests, read_requests
 from relay.inbound.standing import NO_STANDING, Standing, together
 from relay.policy.decide import Decision, Facts, decide
 from relay.policy.model import Policy, Stream
+from relay.policy.recorded import record
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Edits, Preparer, Refusal
 from relay.prepare.signing import SigningDesk
@@ -36,11 +37,14 @@ from relay.queue.store import StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.inbound")
 
+Recorded = Mapping[str, object] | None
+
 
 @dataclass(slots=True)
 class Intake:
     """One relay's way in. `put` stores durably; `publish` tells of refusals (of acceptance the store tells).
-    `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths."""
+    `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths. With
+    `record_facts` the event log gets what the policies looked at."""
 
     policy: Callable[[], Policy]
     access: Access
@@ -53,6 +57,7 @@ class Intake:
     verp_key: bytes
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
+    record_facts: bool = True
 
     def take(self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing]) -> None:
         """Replaces what listeners and credentials settle."""
@@ -66,17 +71,19 @@ class Intake:
         requests = read_requests(headers, choices=standing.choices, who=_name(client))
         if isinstance(requests, Reply):
             return self._refuse(submission, "request-header", requests)
-        decision = decide(self.policy(), self._facts(submission, headers, requests, standing.stream))
+        policy, facts = self.policy(), self._facts(submission, headers, requests, standing.stream)
+        recorded = record(facts, policy.asked) if self.record_facts else None  # before preparation edits the header
+        decision = decide(policy, facts)
         if decision.refusal is not None:
-            return self._refuse(submission, "policy", decision.refusal, route=decision.route)
+            return self._refuse(submission, "policy", decision.refusal, route=decision.route, recorded=recorded)
         assert decision.stream is not None, "a decision without refusal has its stream"
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
-        return await self._finish(submission, headers, decision, decision.stream)
+        return await self._finish(submission, headers, decision, decision.stream, recorded)
 
     async def _finish(
-        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream
+        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, recorded: Recorded
     ) -> Reply:
         work = partial(
             self.preparer.prepare, submission, headers,
@@ -92,17 +99,17 @@ class Intake:
             log.error("stream %s requires a signature that cannot be made: %s", stream.name, problem)
             return self._refuse(submission, "signing-key", route=decision.route)
         signed = await self.desk.sign(content, headers, self.keys.signers(stream.signings, domain))
-        return await self._store(submission, decision, stream, signed)
+        return await self._store(submission, decision, stream, signed, recorded)
 
     async def _store(
-        self, submission: Submission, decision: Decision, stream: Stream, content: Content
+        self, submission: Submission, decision: Decision, stream: Stream, content: Content, recorded: Recorded
     ) -> Reply:
         envelope, client = submission.envelope, submission.client
         message = Prepared(
             submission.id, submission.received_at, submission.received_at, envelope,
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
-            held=decision.hold, tags=decision.tags, content=content,
+            held=decision.hold, tags=decision.tags, facts=recorded, content=content,
         )  # fmt: skip
         try:
             await self.put(message)
@@ -142,15 +149,20 @@ class Intake:
         return f"{encode(submission.id, 0, self.verp_key)}@{stream.return_path}"
 
     def _refuse(
-        self, submission: Submission, reason: str, answer: Reply | None = None, *, route: str = ""
-    ) -> Reply:
+        self, submission: Submission, reason: str, answer: Reply | None = None,
+        *, route: str = "", recorded: Recorded = None,
+    ) -> Reply:  # fmt: skip
         """Tells of a refusal; the reply is the one of the table (relay/inbound/refusals.py) unless the reason
         has words of its own."""
         client, answer = submission.client, answer or Refused(reason).reply
-        detail = {
+        detail: dict[str, object] = {
             "listener": client.listener, "client": client.address, "reason": reason,
             "code": answer.code, "enhanced": answer.enhanced, "text": answer.text,
         }  # fmt: skip
+        if recorded is not None:  # what the policies refused they can be asked again
+            recipients = [one.address for one in submission.envelope.recipients]
+            detail |= {"credential": client.credential, "size": submission.content.size, "recipients": recipients}
+            detail["facts"] = recorded
         self.publish(
             Event("refused", self.clock(), sender=submission.envelope.sender, route=route, detail=detail)
         )

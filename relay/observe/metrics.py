@@ -16,16 +16,15 @@ from relay.core.events import Event
 DELIVERY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200)
+OUR_FAULT = ("disk-full", "queue", "signing-key")  # reasons to refuse mail that are nobody's fault but ours
 OUTCOMES = {"delivered", "deferred", "bounced", "expired", "cancelled"}
-ENDS = {"delivered", "bounced", "expired"}
 
 
 class Metrics:
-    """All metrics of one relay. `objectives`: stream → seconds within which its mail should be delivered."""
+    """All metrics of one relay."""
 
-    def __init__(self, objectives: Mapping[str, float]) -> None:
+    def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.objectives = objectives
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -84,8 +83,16 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.total = Counter(
-            "relay_objective_total", "Recipients that came to an end, in streams with an objective.", ["stream"],
+            "relay_objective_total", "Recipients that met their stream's objective or missed it.", ["stream"],
             registry=registry,
+        )  # fmt: skip
+        self.target = Gauge(
+            "relay_objective_target", "The share of recipients that the objective promises.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
+        self.burn = Gauge(
+            "relay_objective_burn_rate", "Share of missed recipients over the share that may be missed.",
+            ["stream", "window"], registry=registry,
         )  # fmt: skip
         self.commit_seconds = Histogram(
             "relay_commit_seconds", "Time of one commit, fsync included.", buckets=COMMIT_BUCKETS_S, registry=registry
@@ -102,6 +109,8 @@ class Metrics:
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
+        for reason in OUR_FAULT:  # alerts see a counter grow from 0; one that appears has not grown
+            self.refused.labels(reason)
 
     def _declare_shaping(self) -> None:
         """Metrics of what replies led to."""
@@ -137,15 +146,6 @@ class Metrics:
                 self._child(self.time_to_first_attempt, stream).observe(age)
         if name == "delivered":
             self._child(self.time_to_deliver, stream).observe(age)
-        self._objective(name, stream, age)
-
-    def _objective(self, name: str, stream: str, age_s: float) -> None:
-        within = self.objectives.get(stream)
-        if within is None or name not in ENDS:
-            return
-        self._child(self.total, stream).inc()
-        if name == "delivered" and age_s <= within:
-            self._child(self.good, stream).inc()
 
     def committed(self, seconds: float, messages: int) -> None:
         """One commit of the queue: its time, and how many messages it accepted."""
@@ -177,11 +177,6 @@ class Metrics:
         self.source_paused.clear()
         for source, provider in paused:
             self.source_paused.labels(source, provider).set(1)
-
-    def objective_met(self, stream: str) -> float | None:
-        """The share of recipients that met the stream's objective since the start; None before the first."""
-        total = self._child(self.total, stream)._value.get() if stream in self.objectives else 0
-        return self._child(self.good, stream)._value.get() / total if total else None
 
     def render(self) -> bytes:
         """The text exposition format."""

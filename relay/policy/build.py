@@ -39,6 +39,7 @@ from relay.policy.model import (
     Source,
     Stream,
 )
+from relay.policy.recorded import headers_asked
 from relay.policy.replies import compile_replies
 from relay.policy.strict import Node, Problem
 
@@ -66,12 +67,14 @@ def build_policy(
 def _policy(entries: Draft, folder: str) -> Policy:
     """The compiled form of entries that have been found right."""
     streams = {one.name: _stream(one, folder) for one in entries.streams}
+    routes = tuple(_route(one, streams) for one in entries.routes)
     return Policy(
         streams=MappingProxyType(streams),
         pools=MappingProxyType({one.name: _pool(one) for one in entries.pools}),
-        routes=tuple(_route(one, streams) for one in entries.routes),
+        routes=routes,
         providers=tuple(_provider(one) for one in entries.providers),
         examples=tuple(_example(one) for one in entries.tests),
+        asked=headers_asked(routes),
     )
 
 

@@ -137,13 +137,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All rules, checked: every stream named exists, the last route and the last provider take everything."""
+    """All rules, checked: every stream named exists, the last route and the last provider take everything.
+    `asked` are the header fields that rules look at (`policy.recorded`)."""
 
     streams: Mapping[str, Stream]
     pools: Mapping[str, Pool]
     routes: tuple[Route, ...]
     providers: tuple[Provider, ...]
     examples: tuple[Example, ...] = field(default=(), repr=False)
+    asked: Mapping[str, bool] = field(default_factory=dict, repr=False)
 
     def provider(self, host: str) -> Provider:
         """The first provider whose patterns take the MX name; the last one takes all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from relay.core.ids import STRETCH_CHARS
 from relay.core.waiting import Mark, Waiting
 from relay.queue.filters import FIND, where
 from relay.queue.rows import operator_row, stored
@@ -43,6 +44,11 @@ def streams(connection: sqlite3.Connection) -> list[str]:
 def oldest(connection: sqlite3.Connection) -> dict[str, float]:
     """Acceptance time of each stream's oldest queued recipient."""
     return dict(connection.execute(statements()["oldest"]).fetchall())
+
+
+def waiting_since(connection: sqlite3.Connection, *, stream: str, since: str) -> dict[str, int]:
+    """Queued recipients of a stream by the stretch of their message's id, from a stretch on."""
+    return dict(connection.execute(statements()["waiting_since"], (stream, since, STRETCH_CHARS)).fetchall())
 
 
 def spooled(connection: sqlite3.Connection) -> set[str]:

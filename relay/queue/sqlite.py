@@ -128,6 +128,10 @@ class SqliteStore:
         """When the oldest queued recipient of each stream was accepted (Unix seconds)."""
         return await self._read(reading.oldest)
 
+    async def waiting_since(self, stream: str, since: str) -> dict[str, int]:
+        """How many queued recipients of the stream each stretch of ids has (`core.ids`), from `since` on."""
+        return await self._read(partial(reading.waiting_since, stream=stream, since=since))
+
     async def tally(self) -> Tally:
         """The accounting, from one snapshot of the file."""
         return await self._read(reading.tally)

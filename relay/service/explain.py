@@ -18,6 +18,7 @@ from relay.web.operator import Explanation
 
 WORDS = {
     "destination_paused": "this destination is left alone after trouble: {why}",
+    "reply_rule": "a reply rule keeps {source} from there",
     "connections": "all {most} connections that {source} may have there are in use",
     "connection_rate": "{source} may open only {rate:g} connections a minute there",
     "message_rate": "{source} may send only {rate:g} messages a second there",
@@ -97,20 +98,18 @@ def _gate(relay: Relay, pool: Pool, route: Route, terms: Terms) -> list[Explanat
     """One line for each source of a pool that has a gate to the destination."""
     lines = []
     for source in in_turn(pool, route.site):
-        gate = relay.dispatcher.gates.gates.get((source.name, terms.counted))
-        if gate is not None:
-            lines.append(_one_gate(gate, source.name))
+        gate = relay.dispatcher.connector.gates.gates.get((source.name, terms.counted))
+        trouble = relay.dispatcher.connector.gates.trouble(source, route.site)
+        if gate is not None or trouble:
+            found = relay.dispatcher.connector.gates.why_not(source, route.site, terms, time.time())
+            lines.append(_one_gate(gate or Gate(terms.rates), source.name, *found, trouble))
     return lines
 
 
-def _one_gate(gate: Gate, source: str) -> Explanation:
-    now = time.time()
+def _one_gate(gate: Gate, source: str, reason: str, until: float, trouble: str) -> Explanation:
     state = f"source {source}: {gate.open} of {gate.most} connections, {sum(gate.busy.values())} deliveries under way"
-    reason, until = gate.why_not_connect(now)
-    if not reason and (ready := gate.messages.ready_at(now)) > now:
-        reason, until = "message_rate", ready
     if not reason:
         return Explanation(source, "nothing", detail=(state,))
     rate = gate.rates.connections_per_minute if reason == "connection_rate" else gate.rates.messages_per_second
-    text = WORDS[reason].format(why=gate.breaker.reason, most=gate.most, source=source, rate=rate)
+    text = WORDS[reason].format(why=trouble, most=gate.most, source=source, rate=rate)
     return Explanation(source, text, until=None if until == float("inf") else until, detail=(state,))

@@ -18,6 +18,7 @@ from relay.web.operator import (
     CaughtMessage,
     Explanation,
     LimitState,
+    ObjectiveState,
     Reloaded,
     Shown,
     Status,
@@ -64,8 +65,7 @@ class RelayOperator:
 
     async def retry(self, which: Filter) -> int:
         """Makes queued recipients due now; destinations left alone after trouble are tried, too."""
-        for gate in self.relay.dispatcher.gates.gates.values():
-            gate.breaker.succeed()
+        self.relay.dispatcher.connector.gates.breakers.clear()
         self.relay.resolver.forget()
         self.relay.routing.forget()
         return await self._changed("", which, await self.relay.store.retry(which, time.time()))
@@ -108,11 +108,9 @@ class RelayOperator:
 
     def _stream(self, name: str, queued: int, held: int, oldest_s: float) -> StreamState:
         stream = self.relay.policy().streams.get(name)
-        goal = stream.objective if stream else None
         return StreamState(
-            name=name, queued=queued, held=held, oldest_s=max(0.0, oldest_s),
-            objective=f"{goal.target:.2%} within {goal.within_s:g} s" if goal else "",
-            met=self.relay.metrics.objective_met(name), pool=stream.pool if stream else "",
+            name=name, queued=queued, held=held, oldest_s=max(0.0, oldest_s), **self._objective(name),
+            pool=stream.pool if stream else "",
             where=stream.where if stream else "not in the policies any more",
         )  # fmt: skip
 
@@ -123,6 +121,12 @@ class RelayOperator:
     async def cancel_limit(self, limit: str) -> str:
         """Ends one now; returns what it was, "" when there is none with that id."""
         return cancel_limit(self.relay, limit)
+
+    def _objective(self, name: str) -> ObjectiveState:
+        stream, objectives = self.relay.policy().streams.get(name), self.relay.objectives
+        goal = stream.objective if stream else None
+        text = f"{float(f'{goal.target * 100:.6f}'):g}% within {goal.within_s:g} s" if goal else ""
+        return ObjectiveState(objective=text, met=objectives.met(name), burn=objectives.rates(name, time.time()))
 
     async def sandbox_list(self) -> list[Caught]:
         """What the sandbox keeps, newest first."""
@@ -164,6 +168,8 @@ class RelayOperator:
                 for one in relay.listeners for address in one.addresses
             ],
             accepted=tally.accepted, queued=sum(tally.queued.values()), held=sum(tally.held.values()),
-            ends=dict(tally.ends), gap=tally.gap, policies_loaded_at=relay.rules.loaded_at,
+            ends=dict(tally.ends), gap=tally.gap,
+            objectives={name: self._objective(name) for name in relay.objectives.trackers},
+            policies_loaded_at=relay.rules.loaded_at,
             reload_problems=self.reload_problems,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.config.model import Config
-from relay.core.events import Event
+from relay.core.events import accepted_event
 from relay.core.headers import Headers
 from relay.core.message import Prepared
 from relay.core.outcome import Outcome
@@ -27,7 +27,7 @@ from relay.deliver import overview
 from relay.deliver.actions import Actions
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
-from relay.deliver.draining import drain
+from relay.deliver.drain import drain
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
@@ -47,12 +47,14 @@ from relay.observe.attempts import Attempts
 from relay.observe.bus import Bus
 from relay.observe.eventlog import EventLog
 from relay.observe.metrics import Metrics
+from relay.observe.objectives import Objectives
 from relay.policy.model import Policy, Source
 from relay.prepare.keys import KeyRing, record_text
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
 from relay.service.keyfile import secret_file
+from relay.service.objectives import keep_objectives, promises, recall_objectives
 from relay.service.settings import (
     SANDBOX,
     credential_standings,
@@ -95,10 +97,11 @@ class Relay:
 
     def _metrics_and_log(self) -> None:
         config = self.config
-        self.objectives = self._objectives()
-        self.metrics = Metrics(self.objectives)
+        self.metrics = Metrics()
+        self.objectives = Objectives(promises(self.rules.policy))
         self.event_log = EventLog(config.events_dir, node=config.hostname, keep_days=config.events.keep_days)
         self.bus.subscribe(self.metrics.on_event)
+        self.bus.subscribe(self.objectives.on_event)
         self.attempts = Attempts()
         self.bus.subscribe(self.event_log.on_event)
         self.bus.subscribe(self.attempts.on_event)
@@ -114,6 +117,7 @@ class Relay:
             config.queue_file, config.data / "spool",
             stored=self._stored, committed=self.metrics.committed,
         )  # fmt: skip
+        await recall_objectives(self.objectives, self.store, time.time())
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
@@ -157,6 +161,7 @@ class Relay:
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
             verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
+            record_facts=config.events.facts,
         )  # fmt: skip
 
     async def listen(self, descriptors: dict[str, list[int]]) -> None:
@@ -183,8 +188,7 @@ class Relay:
         self.access.replace(rules.credentials, self._senders())
         self.intake.take(listener_standings(config), credential_standings(rules.credentials))
         self.intake.preparer.postmaster = config.postmaster
-        self.objectives.clear()
-        self.objectives.update(self._objectives())
+        self.objectives.take(promises(rules.policy))
         self.dispatcher.take_policy()
         for listener in self.listeners:
             name = listener.name
@@ -194,9 +198,9 @@ class Relay:
         """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
         what is not delivered is in the queue."""
         self.stopping = True
-        end = time.monotonic() + within_s
-        await asyncio.gather(*(listener.drain(within_s) for listener in self.listeners))
-        cut = await drain(self.dispatcher, max(0.0, end - time.monotonic()))
+        # at once: a client that is slow to finish must not use up the time of deliveries under way
+        listeners = (listener.drain(within_s) for listener in self.listeners)
+        cut, *_ = await asyncio.gather(drain(self.dispatcher, within_s), *listeners)
         if cut:
             log.warning("%d deliveries were cut off; they are in the queue and will be tried again", cut)
         await self.close()
@@ -210,6 +214,7 @@ class Relay:
         await self.resolver.close()
         if self.sandbox is not None:
             await self.sandbox.close()
+        await keep_objectives(self.objectives, self.store, time.time())
         await self.store.close()
         self.event_log.close()
 
@@ -224,23 +229,16 @@ class Relay:
         """Brings the gauges up to date: what the queue holds, and how old it is."""
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
-        self.metrics.connections.labels("out").set(self.dispatcher.open)
+        self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
         self.metrics.paused_are(self.actions.paused_sources())
+        self.objectives.show(self.metrics, time.time())
 
     # What the parts tell each other
 
     def _stored(self, message: Prepared, places: Sequence[Waiting]) -> None:
         """A message is on stable storage: told once, and under way at once."""
-        content = message.content
-        detail = {
-            "listener": message.listener, "client": message.client, "credential": message.credential,
-            "size": content.size, "recipients": [one.address for one in message.envelope.recipients],
-        }  # fmt: skip
-        self.bus.publish(Event(
-            "accepted", time.time(), message=message.id, stream=message.stream, route=message.route,
-            sender=message.envelope.sender, tags=message.tags, detail=detail,
-        ))  # fmt: skip
+        self.bus.publish(accepted_event(message, time.time()))
         if self.sandbox is not None:
             self.sandbox.note(message.id, message.stream, message.received_at)
         if not message.held:
@@ -283,10 +281,6 @@ class Relay:
     def _expires(self, message: Prepared) -> float:
         stream = self.policy().streams.get(message.stream)
         return message.received_at + (stream.retry if stream else LAST_RESORT).expire_s
-
-    def _objectives(self) -> dict[str, float]:
-        streams = self.rules.policy.streams.values()
-        return {one.name: one.objective.within_s for one in streams if one.objective}
 
     def _senders(self) -> dict[str, tuple[str, ...]]:
         return {name: tuple(one.senders) for name, one in self.config.listeners.items() if one.senders}

@@ -21,6 +21,7 @@ from relay.core.events import Event
 from relay.deliver.sweeper import sweep_for_ever
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
+from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
 from relay.service.relay import Relay, Rules
 from relay.service.settings import listener_context
@@ -129,6 +130,7 @@ class Process:
         relay = self.relay
         self._side(relay.pager.run(), "pager")
         self._side(sweep_for_ever(relay.dispatcher), "sweeper")
+        self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")

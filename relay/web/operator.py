@@ -52,13 +52,14 @@ class Shown(TypedDict):
 class StreamState(TypedDict):
     """One stream now. `oldest_s` is the age of its oldest queued recipient, 0 when there is none;
     `objective` reads "99.9% within 10 s" or "" without one, `met` the share that met it since start
-    (0 to 1), None before the first delivery."""
+    (0 to 1), None before the first delivery, `burn` the burn rate by window ("5m", "1h", "6h", "3d")."""
 
     name: str
     queued: int
     held: int
     oldest_s: float
     objective: str
+    burn: dict[str, float]
     met: float | None
     pool: str
     where: str
@@ -94,9 +95,17 @@ class ListenerState(TypedDict):
     connections: int
 
 
+class ObjectiveState(TypedDict):
+    """How one stream keeps its promise; the fields are those of StreamState."""
+
+    objective: str
+    met: float | None
+    burn: dict[str, float]
+
+
 class Status(TypedDict):
-    """The relay itself. `ready` is "" or why not; `gap` is the accounting gap, which must be 0;
-    `accepted`, `queued`, `held` and `ends` count recipients."""
+    """The relay itself. `ready` is "" or why not; `gap` is the accounting gap, which must be 0; `objectives` are
+    by stream, where there are some; `accepted`, `queued`, `held` and `ends` count recipients."""
 
     version: str
     hostname: str
@@ -110,6 +119,7 @@ class Status(TypedDict):
     held: int
     ends: dict[str, int]
     gap: int
+    objectives: dict[str, ObjectiveState]
     policies_loaded_at: float
     reload_problems: list[str]
 

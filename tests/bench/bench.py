@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -34,6 +35,7 @@ CASES = {
     "4k-new": Case("4k-new", size=4096, count=4000, keep=False),
     "100k-kept": Case("100k-kept", size=102_400, count=500, keep=True),
 }
+LONGEST_HOME = 107 - len("/relay-bench-xxxxxxxx/relay/control.sock")  # unix(7): sun_path
 LATENCY, CODES, WARM_UP = "latency", 200, 200
 
 
@@ -118,6 +120,9 @@ def _deaf() -> None:
 
 
 def _start(chosen: argparse.Namespace, stack: ExitStack) -> tuple[Bench, dict[str, object]]:
+    if len(os.path.abspath(chosen.home)) > LONGEST_HOME:
+        limit = f"a Unix socket is made below it, so its own path may have {LONGEST_HOME} bytes"
+        raise Trouble(f"--home {chosen.home}: {limit}")
     home = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=chosen.home))
     stack.callback(shutil.rmtree, home, ignore_errors=True)
     home.chmod(0o755)  # Postfix and OpenDKIM drop their rights

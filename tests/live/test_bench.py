@@ -7,17 +7,25 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
-from tests.bench.bench import CASES, arguments
+from tests.bench.bench import CASES, arguments, main
 from tests.bench.load import Run
 from tests.bench.summary import medians, ratios, row
 
 ROOT = pathlib.Path(__file__).parents[2]
 BENCH = [sys.executable, str(ROOT / "tests" / "bench" / "bench.py"), "--relay-only"]
 POSTFIX = shutil.which("smtp-source", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@pytest.fixture
+def home():
+    """A folder on a disk, with a name short enough for the Unix socket below it."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder:
+        yield pathlib.Path(folder)
 
 
 def children(pid):
@@ -37,8 +45,8 @@ def measured(folder, *words):
     return done.stdout, json.loads((folder / "json").read_text())
 
 
-def test_it_measures(tmp_path):
-    printed, figures = measured(tmp_path)
+def test_it_measures(home):
+    printed, figures = measured(home)
     assert figures["traffic"].startswith("smtp-source" if POSTFIX else "Python")
     assert [run["case"] for run in figures["runs"]] == list(CASES)
     for run in figures["runs"]:
@@ -57,16 +65,16 @@ def test_it_measures(tmp_path):
         assert f"\n{case} " in printed
 
 
-def test_it_measures_without_postfix_too(tmp_path):
-    _, figures = measured(tmp_path, "--traffic", "python", "--cases", "4k-kept,100k-kept,4k-new")
+def test_it_measures_without_postfix_too(home):
+    _, figures = measured(home, "--traffic", "python", "--cases", "4k-kept,100k-kept,4k-new")
     assert figures["traffic"].startswith("Python")
     assert [(run["case"], run["got"], run["complete"]) for run in figures["runs"]] == [
         ("4k-kept", 200, True), ("100k-kept", 200, True), ("4k-new", 200, True)]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_all_it_started(tmp_path, how):
-    words = ["--messages", "100000", "--cases", "4k-kept", "--home", str(tmp_path)]
+def test_it_stops_all_it_started(home, how):
+    words = ["--messages", "100000", "--cases", "4k-kept", "--home", str(home)]
     with subprocess.Popen([*BENCH, *words], stdout=subprocess.PIPE, text=True) as bench:
         for line in bench.stdout:
             if line.startswith("case"):
@@ -80,7 +88,7 @@ def test_it_stops_all_it_started(tmp_path, how):
         assert bench.wait(30) == 128 + how
     assert started
     assert [pid for pid in started if pathlib.Path(f"/proc/{pid}").exists()] == []
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(home) == []
 
 
 @pytest.mark.parametrize("words", [["--cases", "4k-kept,5k"], ["--pairs", "0"], ["--messages", "0"]])
@@ -89,6 +97,11 @@ def test_wrong_words(words, capsys):
         arguments(words)
     assert ended.value.code == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_a_home_too_deep_for_the_relays_socket_is_said_at_once():
+    with pytest.raises(SystemExit, match="may have"):
+        main(["--home", "/var/tmp/" + "x" * 70])
 
 
 def run(server, seconds, cpu_ms, got=100):

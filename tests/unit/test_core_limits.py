@@ -56,6 +56,13 @@ def test_a_breaker_doubles_its_pause_up_to_a_limit_and_closes_on_success():
     assert (breaker.failures, breaker.reason, breaker.is_open(now)) == (0, "", False)
 
 
+def test_connections_that_fail_side_by_side_are_one_trouble():
+    breaker = Breaker(first_s=15)
+    for _ in range(5):
+        breaker.fail(100, "connection refused")
+    assert (breaker.until, breaker.failures) == (115, 1)
+
+
 def test_a_clock_set_back_a_day_does_not_keep_a_destination_closed():
     breaker = Breaker()
     breaker.fail(100_000, "timeout")
@@ -72,8 +79,33 @@ def test_a_gate_says_why_it_lets_nobody_in():
     gate.connects.take(0), gate.connects.take(0)
     reason, until = gate.why_not_connect(0)
     assert (reason, until) == ("connection_rate", pytest.approx(1.0))
-    gate.breaker.fail(0, "no route")
-    assert gate.why_not_connect(0) == ("destination_paused", 15)
+
+
+def test_a_new_gate_keeps_the_rates_it_was_made_with():
+    gate = Gate(Rates(messages_per_second=2))
+    gate.messages.take(0), gate.messages.take(0)
+    assert gate.messages.ready_at(0) == pytest.approx(0.5)
+
+
+def test_a_gate_is_at_rest_when_a_new_one_would_be_the_same():
+    gate = Gate(Rates(connections=2, connections_per_minute=60))
+    assert gate.at_rest(0)
+    gate.open = 1
+    gate.connects.take(0)
+    assert not gate.at_rest(10)
+    gate.open = 0
+    assert not gate.at_rest(0.5)
+    assert gate.at_rest(10)
+    assert Gate(Rates()).at_rest(0)
+
+
+def test_trouble_of_long_ago_is_forgotten_and_so_is_one_of_a_clock_that_was_wrong():
+    breaker = Breaker(first_s=15, longest_s=100)
+    breaker.fail(1000, "timeout")
+    assert not breaker.forgotten(1000)
+    assert not breaker.forgotten(1100)
+    assert breaker.forgotten(1116)
+    assert breaker.forgotten(500)
 
 
 def test_a_reload_changes_the_limits_of_a_gate_at_once_and_the_same_limits_change_nothing():

@@ -70,7 +70,7 @@ def test_there_are_settings_and_policy_keys():
 
 def own_metrics():
     """Name and labels of every metric the relay declares, as they are scraped."""
-    collectors = vars(Metrics({})).values()
+    collectors = vars(Metrics()).values()
     described = [one for one in collectors if hasattr(one, "describe") and hasattr(one, "_labelnames")]
     for one in described:
         family: Metric = next(iter(one.describe()))

@@ -1,6 +1,8 @@
 """Messages and rules: what each condition sees, which stream comes of it, and why."""
 # ruff: noqa: E501 - tables of messages as people see them
 
+import sys
+import time
 import timeit
 from dataclasses import replace
 
@@ -224,14 +226,15 @@ def test_a_policy_that_was_not_checked_says_so():
 
 
 def test_five_routes_are_decided_in_microseconds():
-    """15 µs are the goal on an idle machine (5 to 12 were measured); the bound leaves room for a busy one."""
+    """15 µs are the goal on an idle machine (5 to 12 were measured); the bound leaves room for a busy one, and
+    for a tracer that counts branches."""
     routes = "".join(
         f"  - {{name: r{n}, when: {{any: [{{sender: '*@n{n}.example'}}, {{header: {{X-N{n}: present}}}}]}}, stream: own}}\n"
         for n in range(4)
     )
     policy = policy_of(routes + LAST)
-    runs = min(timeit.repeat(lambda: decide(policy, FACTS), number=1000, repeat=5))
-    assert runs / 1000 < 60e-6
+    runs = min(timeit.repeat(lambda: decide(policy, FACTS), timer=time.process_time, number=100, repeat=20))
+    assert runs / 100 < (60e-6 if sys.gettrace() is None else 240e-6)
 
 
 def test_policies_are_not_to_be_changed():

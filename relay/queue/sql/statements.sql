@@ -49,6 +49,10 @@ SELECT stream, state, COUNT(*) FROM recipient GROUP BY stream, state;
 -- name: oldest
 SELECT stream, MIN(received_at) FROM recipient WHERE state = 'queued' GROUP BY stream;
 
+-- name: waiting_since
+SELECT substr(message, 1, ?3), COUNT(*) FROM recipient
+WHERE message >= ?2 AND stream = ?1 AND state = 'queued' GROUP BY 1;
+
 -- name: spooled
 SELECT id FROM message WHERE spooled;
 
