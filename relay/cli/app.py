@@ -10,6 +10,7 @@ import typer
 
 from relay import __version__
 from relay.cli import (
+    brakes,
     check,
     credential,
     dkim,
@@ -21,6 +22,7 @@ from relay.cli import (
     replay,
     sandbox,
     send,
+    source,
     status,
     stream,
 )
@@ -28,7 +30,8 @@ from relay.cli.failure import Failed, Misused
 from relay.cli.options import ConfigOption, noun
 
 app = noun("relay", "A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 wrong usage.")
-for group in (policy.app, queue.app, stream.app, dkim.app, credential.app, sandbox.app, events.app, limits.app):
+for group in (policy.app, queue.app, stream.app, brakes.app, source.app, limits.app, dkim.app, credential.app,
+              sandbox.app, events.app):  # fmt: skip
     app.add_typer(group)
 policy.app.command("replay")(replay.replay)
 app.command("check")(check.check)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from relay.cli.control import segment
 from relay.cli.options import ConfigOption, JsonOption, control_of, noun
-from relay.cli.output import show_json, show_table, span
+from relay.cli.output import clean, moment, show_json, show_table, span
+from relay.cli.selection import seconds_of
 
 app = noun("stream", "The streams, their backlog and their objective.")
 
@@ -22,6 +26,26 @@ def list_streams(as_json: JsonOption = False, config: ConfigOption = None) -> No
         [_cells(stream) for stream in streams],
         empty="no stream is defined",
     )
+
+
+@app.command("pause")
+def pause_stream(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    lasts: Annotated[str | None, typer.Option("--for", metavar="2h", help="End by itself after this time.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Stop the deliveries of a stream; its mail is still accepted and waits."""
+    body = {"for_s": seconds_of(lasts)} if lasts else {}
+    brake = control_of(config).post(f"streams/{segment(name)}/pause", body)
+    until = f"until {moment(brake['until'])}" if brake["until"] else f"until: relay stream resume {clean(name)}"
+    print(f"stream {clean(name)} is paused {until}")
+
+
+@app.command("resume")
+def resume_stream(name: Annotated[str, typer.Argument(metavar="NAME")], config: ConfigOption = None) -> None:
+    """Release every brake on the whole of a stream, an operator's pause included."""
+    count = control_of(config).post(f"streams/{segment(name)}/resume", {})["released"]
+    print(f"stream {clean(name)} goes on" if count else f"nothing paused stream {clean(name)}")
 
 
 def _cells(stream: dict[str, Any]) -> tuple[object, ...]:

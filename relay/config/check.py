@@ -16,6 +16,7 @@ from relay.config.crosscheck import config_notes
 from relay.config.model import Config
 from relay.config.paths import read_secret
 from relay.config.read import load_config, load_policies, read_yaml
+from relay.config.sources import check_sources
 from relay.inbound.credentials import Credential, parse_credentials
 from relay.policy.model import Policy, Signing, Stream
 from relay.policy.strict import Problem
@@ -59,6 +60,7 @@ def check_all(path: Path | str, *, now: datetime | None = None) -> CheckReport:
         for stream in report.policy.streams.values():
             for signing in stream.signings:
                 _check_signing(report, config, stream, signing)
+        check_sources(report.policy, now or datetime.now(UTC), report.problems, report.notes)
     _check_certificate(report, config, now or datetime.now(UTC))
     report.problems = sorted(set(report.problems))
     report.notes = sorted(set(report.notes))

@@ -11,7 +11,8 @@ from relay.core.message import Prepared
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
     "held", "released", "cancelled", "reloaded",
-    "source_paused", "source_limited", "stream_paused", "limit_ended",
+    "stream_paused", "stream_released", "source_paused", "source_released",
+    "source_limited", "limit_ended",
 })
 NONE: Mapping[str, object] = MappingProxyType({})
 

@@ -13,8 +13,8 @@ from relay.core.envelope import Envelope
 class Prepared:
     """What `queue.put` stores. `envelope` is the client's own (reports go to its sender); `return_path`
     is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
-    A message with `held` waits for an operator. `listener` and `facts` (what the policies looked at, for the event
-    log: `policy.recorded`) are known only while it is fresh."""
+    A message with `held` waits for an operator; `held_by` says which brake holds it. `listener` and `facts` (what
+    the policies looked at, for the event log: `policy.recorded`) are known only while it is fresh."""
 
     id: str
     received_at: float
@@ -28,6 +28,7 @@ class Prepared:
     client: str = ""
     listener: str = ""
     held: bool = False
+    held_by: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] | None = None
     content: Content = field(repr=False, kw_only=True)

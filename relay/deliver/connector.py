@@ -19,6 +19,7 @@ from relay.deliver.connection import Connection
 from relay.deliver.contact import Contact
 from relay.deliver.outlets import GateKey, Gates, Hand, Heard, Links, OutletKey, Terms
 from relay.deliver.resolve import Route
+from relay.deliver.restraint import UNRESTRAINED, Door, Restraint
 from relay.deliver.room import EVERYWHERE, Room, Standing
 from relay.deliver.routing import Routing
 from relay.deliver.sources import usable
@@ -39,7 +40,9 @@ class Connector:
         make_contact: Callable[[Source, Route, Terms], Contact],
         settle: Callable[[Sequence[Waiting], Outcome, str], None], clock: Callable[[], float], connections: int,
         heard: Heard, park: Callable[[Sequence[Waiting]], None],
+        restraint: Restraint = UNRESTRAINED,
     ) -> None:  # fmt: skip
+        self.restraint = restraint
         self.lanes, self.routing, self.policy, self.settle = lanes, routing, policy, settle
         self.make_contact, self.clock, self.connections = make_contact, clock, connections
         self.gates, self.park = Gates(heard), park
@@ -131,7 +134,9 @@ class Connector:
         pool = self.policy().pools.get(outlet.pool)
         sources, again, paused, parted = usable(pool, links.route) if pool else [], float("inf"), 0, 0
         for source in sources:
-            reason, until = self.gates.why_not(source, outlet.site, terms, now)
+            reason, until = Door(self.restraint, source.name, terms.provider, now).why_not(self.lanes.order(outlet))
+            if not reason:
+                reason, until = self.gates.why_not(source, outlet.site, terms, now)
             hand = Hand(key, source, terms, self.gates.gate(source, terms))
             may, room = self._may_carry(outlet, links, hand), self.open < self.connections
             if not reason and may and room:
@@ -193,6 +198,8 @@ class Connector:
             hand.gate.refused_more()
             return
         reason = outcome.text or str(outcome.reply or outcome.phase.value)
+        if outcome.trouble is Trouble.SOURCE_UNUSABLE:
+            self.restraint.unusable(hand.source.name, reason, self.clock())
         self.gates.failed(hand.source, hand.key[1], self.clock(), reason)
         outlet = self.lanes.outlets.get(hand.key)
         if outlet is None or not outlet.ready:

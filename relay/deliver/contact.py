@@ -39,6 +39,9 @@ class Contact:
     async def make(self) -> Connection | Outcome:
         """A connection that can carry mail, or the most telling failure of all addresses tried."""
         worst = judge(Trouble.NO_ADDRESS, Phase.RESOLVE)
+        if any(host.addresses for host in self.route.hosts):  # ours to repair: no reason to bounce
+            text = f"source {self.source.name} has no address of the family (IPv4 or IPv6) of the mail servers"
+            worst = judge(Trouble.CONNECT_FAILED, Phase.CONNECT, text)
         for host, address in self._targets():
             found = await self._host(host, address)
             if isinstance(found, Connection):

@@ -24,6 +24,7 @@ from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.parking import Parking
 from relay.deliver.resolve import Route
+from relay.deliver.restraint import OF_SOURCE, UNRESTRAINED, Door, Restraint
 from relay.deliver.routing import Routing
 from relay.deliver.settle import Attempt
 from relay.deliver.tasks import Tasks
@@ -40,7 +41,9 @@ class Dispatcher:
         policy: Callable[[], Policy], make_contact: Callable[[Source, Route, Terms, Dispatcher], Contact],
         left: Callable[[str, int], None], clock: Callable[[], float], connections: int,
         actions: Actions, again: Callable[[str], None],
+        restraint: Restraint = UNRESTRAINED,
     ) -> None:  # fmt: skip
+        self.restraint = restraint
         self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.left, self.clock = policy, left, clock
         self.lanes, self.actions = Lanes({}), actions
@@ -48,7 +51,7 @@ class Dispatcher:
         self.connector = Connector(
             self.lanes, routing, policy=policy, settle=self._settle, clock=clock, connections=connections,
             make_contact=lambda source, route, terms: make_contact(source, route, terms, self),
-            heard=actions, park=self.parking.park,
+            heard=actions, park=self.parking.park, restraint=restraint,
         )  # fmt: skip
         self.jobs: set[Job] = set()
         self.tasks = Tasks()
@@ -111,14 +114,24 @@ class Dispatcher:
         if (ready_at := gate.messages.ready_at(now)) > now:
             self.connector.reminders.set(hand.key, ready_at - now)
             return None
-        taken = self.lanes.take(outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most))
-        return self._start(connection, gate, taken, now) if taken else None
+        door = Door(self.restraint, hand.source.name, hand.terms.provider, now)
+        taken = self.lanes.take(
+            outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most) and door.may(stream)
+        )
+        if taken:
+            return self._start(connection, gate, taken, now)
+        self.connector.reminders.set(hand.key, door.until - now)
+        if door.reason in OF_SOURCE:
+            hand.ending = True
+            asyncio.get_running_loop().call_soon(connection.quit)
+        return None
 
     def _start(self, connection: Connection, gate: Gate, taken: list[Waiting], now: float) -> Job | None:
         stream = taken[0].stream
         self.left(stream, len(taken))
         connection.stream = stream
         gate.start(stream, now)
+        self.restraint.started(stream, connection.peer.source, connection.peer.provider, now)
         stored = self.recent.get(taken[0].message)
         if stored is not None and (job := make_job(stored, taken, now)):
             self.jobs.add(job)
@@ -174,6 +187,11 @@ class Dispatcher:
             self.place(waiting)
 
     # Housekeeping
+
+    def serve_all(self) -> None:
+        """Something that kept mail back is over."""
+        for key in list(self.connector.links):
+            self.connector.serve_again(key)
 
     def empty_lanes(self) -> list[Waiting]:
         """Takes everything out that is not under way, because the store was changed by an operator."""

@@ -82,6 +82,8 @@ class Ledger:
     def tell(self, name: str, place: Waiting, outcome: Outcome, **more: object) -> None:
         """Notes the event of one recipient."""
         message, attempt = self.stored.message, self.attempt
+        if message.credential:
+            more["credential"] = message.credential
         self.events.append(Event(
             name, attempt.ended_at, message=message.id, recipient=place.address, stream=message.stream,
             route=message.route, sender=message.envelope.sender, tags=message.tags,
@@ -120,8 +122,12 @@ class Settler:
         """One host of a cycle failed; the next is tried. No message was touched by it."""
         text = outcome.text or str(outcome.reply)
         log.info("%s [%s] from %s: %s", peer.mx, peer.address, peer.source, text)
-        detail = {"source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
-                  "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text}  # fmt: skip
+        detail: dict[str, object] = {
+            "source": peer.source, "mx": peer.mx, "address": peer.address, "provider": peer.provider,
+            "site": peer.site, "phase": outcome.phase.value, "class": outcome.kind, "text": text,
+        }  # fmt: skip
+        if outcome.reply is not None:
+            detail |= {"code": outcome.reply.code, "enhanced": outcome.reply.enhanced}
         self.bus.publish(Event("attempted", self.clock(), detail=detail))
 
     def _judge(self, ledger: Ledger, place: Waiting, outcome: Outcome) -> None:

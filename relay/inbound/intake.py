@@ -44,7 +44,8 @@ Recorded = Mapping[str, object] | None
 class Intake:
     """One relay's way in. `put` stores durably; `publish` tells of refusals (of acceptance the store tells).
     `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths. With
-    `record_facts` the event log gets what the policies looked at."""
+    `record_facts` the event log gets what the policies looked at; `held_by` names the brake that holds a
+    message of that stream, credential and tags."""
 
     policy: Callable[[], Policy]
     access: Access
@@ -58,6 +59,7 @@ class Intake:
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
     record_facts: bool = True
+    held_by: Callable[[str, str, Mapping[str, str]], str] = lambda *_: ""
 
     def take(self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing]) -> None:
         """Replaces what listeners and credentials settle."""
@@ -105,11 +107,12 @@ class Intake:
         self, submission: Submission, decision: Decision, stream: Stream, content: Content, recorded: Recorded
     ) -> Reply:
         envelope, client = submission.envelope, submission.client
+        held_by = self.held_by(stream.name, client.credential, decision.tags)
         message = Prepared(
             submission.id, submission.received_at, submission.received_at, envelope,
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
-            held=decision.hold, tags=decision.tags, facts=recorded, content=content,
+            held=decision.hold or bool(held_by), held_by=held_by, tags=decision.tags, facts=recorded, content=content,
         )  # fmt: skip
         try:
             await self.put(message)

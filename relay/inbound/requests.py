@@ -38,6 +38,8 @@ def read_requests(headers: Headers, *, choices: Collection[str], who: str) -> Re
     for name in asked:
         if name not in {known.lower() for known in KNOWN}:
             return reply(550, "5.6.0", f"header {name} is not known here; known are {', '.join(KNOWN)}")
+    if headers.count("x-relay-stream") > 1:
+        return reply(550, "5.6.0", "X-Relay-Stream is given twice: a message belongs to one stream")
     stream = headers.first("x-relay-stream") or ""
     if stream and stream not in choices:
         allowed = ", ".join(sorted(choices)) or "none (set streams: in the relay's configuration)"

@@ -17,6 +17,7 @@ from relay.core.events import Event
 log = logging.getLogger("relay.events")
 
 FLUSH_S = 0.05
+AGAIN_S = 1.0  # after a write that failed
 BUFFER_MOST = 100_000  # lines kept while the disk is full; beyond it the oldest go, counted
 PREFIX, SUFFIX = "events-", ".jsonl"
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -42,7 +43,9 @@ class EventLog:
 
     def flush(self) -> None:
         """Writes what waits. A full disk keeps the lines for the next time."""
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         lines, self._lines = self._lines, []
         if not lines:
             return
@@ -62,6 +65,8 @@ class EventLog:
         overflow = max(0, len(self._lines) - BUFFER_MOST)
         self.dropped += overflow
         del self._lines[:overflow]
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(AGAIN_S, self.flush)
 
     def _open_today(self) -> None:
         day = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
@@ -82,7 +87,7 @@ class EventLog:
 
     def close(self) -> None:
         """Writes what waits and closes the file."""
+        self.flush()
         if self._timer is not None:
             self._timer.cancel()
-        self.flush()
         self.close_file()

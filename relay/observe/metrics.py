@@ -32,7 +32,6 @@ class Metrics:
         self._declare_queue()
         self._declare_times()
         self._declare_process()
-        self._declare_shaping()
         self._child = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
 
     def _declare_mail(self) -> None:
@@ -106,18 +105,18 @@ class Metrics:
         self.reload_success = Gauge(
             "relay_reload_success", "1 if the last reload was taken, 0 if it was refused.", registry=registry
         )
+        self.brakes = Gauge(
+            "relay_brakes", "Brakes in force, an operator's pause included.", ["stream", "rule"], registry=registry
+        )
+        self.source_paused = Gauge(
+            "relay_source_paused", "1 for each source that is left alone, provider \"\": towards everyone.",
+            ["source", "provider"], registry=registry,
+        )  # fmt: skip
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
         for reason in OUR_FAULT:  # alerts see a counter grow from 0; one that appears has not grown
             self.refused.labels(reason)
-
-    def _declare_shaping(self) -> None:
-        """Metrics of what replies led to."""
-        self.source_paused = Gauge(
-            "relay_source_paused", "1 while a reply rule keeps a source from a provider.", ["source", "provider"],
-            registry=self.registry,
-        )  # fmt: skip
 
     def on_event(self, event: Event) -> None:
         """Counts one event."""
@@ -140,6 +139,7 @@ class Metrics:
         age = detail.get("delay_s")
         if not isinstance(age, float):
             return
+        age = max(0.0, age)  # the clock may have been set back meanwhile
         if "phase" in detail:
             self._child(self.attempts, stream, provider, name).inc()
             if detail.get("attempt") == 1:
@@ -172,10 +172,14 @@ class Metrics:
         for (stream, reason), count in waiting.items():
             self.waiting.labels(stream, reason).set(count)
 
-    def paused_are(self, paused: Iterable[tuple[str, str]]) -> None:
-        """Which sources are kept from which providers."""
+    def shaping_is(self, brakes: Mapping[tuple[str, str], int], sources: Iterable[tuple[str, str]]) -> None:
+        """How many brakes of a stream's rules are in force, and which sources are paused towards which providers,
+        "" for all."""
+        self.brakes.clear()
+        for (stream, rule), count in brakes.items():
+            self.brakes.labels(stream, rule).set(count)
         self.source_paused.clear()
-        for source, provider in paused:
+        for source, provider in sources:
             self.source_paused.labels(source, provider).set(1)
 
     def render(self) -> bytes:

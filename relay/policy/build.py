@@ -13,6 +13,7 @@ from types import MappingProxyType
 from relay.core.headers import Headers
 from relay.core.reply import reply
 from relay.core.retry import Retry
+from relay.policy.brakes import brake_rules
 from relay.policy.conditions import compile_match
 from relay.policy.crosscheck import check_policy
 from relay.policy.draft import Draft, Placed, draft
@@ -24,6 +25,7 @@ from relay.policy.entries import (
     RetryEntry,
     RouteEntry,
     SigningEntry,
+    SourceEntry,
     StreamEntry,
 )
 from relay.policy.facts import Facts
@@ -42,6 +44,7 @@ from relay.policy.model import (
 from relay.policy.recorded import headers_asked
 from relay.policy.replies import compile_replies
 from relay.policy.strict import Node, Problem
+from relay.policy.warmup import warmup_of
 
 
 def build_policy(
@@ -93,6 +96,7 @@ def _stream(placed: Placed[StreamEntry], folder: str) -> Stream:
         delay_notice_s=entry.delay_notice or 0.0,
         objective=Objective(objective.within, objective.share) if objective else None,
         eight_bit=entry.eight_bit,
+        brakes=brake_rules(entry.brakes, [placed.origin.at("brakes", one) for one in range(len(entry.brakes))]),
         where=placed.origin.where,
     )
 
@@ -108,10 +112,14 @@ def _signing(entry: SigningEntry, folder: str) -> Signing:
 
 def _pool(placed: Placed[PoolEntry]) -> Pool:
     sources = tuple(
-        Source(one.name, one.address or "", one.address6 or "", one.helo or "", one.weight)
-        for one in placed.entry.sources
+        _source(one, placed.origin.at("sources", number)) for number, one in enumerate(placed.entry.sources)
     )
     return Pool(placed.name, sources, placed.origin.where)
+
+
+def _source(one: SourceEntry, where: str) -> Source:
+    warmup = warmup_of(one.warmup, where)
+    return Source(one.name, one.address or "", one.address6 or "", one.helo or "", one.weight, warmup, where)
 
 
 def _provider(placed: Placed[ProviderEntry]) -> Provider:

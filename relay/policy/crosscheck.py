@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.core.pattern import Pattern, covers
+from relay.policy.brakes import brake_complaints
 from relay.policy.conditions import compile_match, empty_matches, names_used, never
 from relay.policy.draft import Draft, Placed
 from relay.policy.entries import RouteEntry, StreamEntry
@@ -13,6 +14,7 @@ from relay.policy.replycheck import check_replies
 from relay.policy.rules import Condition
 from relay.policy.strict import Problem
 from relay.policy.validate import nearest
+from relay.policy.warmup import warmup_complaints
 
 Names = frozenset[str] | None
 
@@ -22,6 +24,7 @@ def check_policy(draft: Draft, *, folder: str, listeners: Names, credentials: Na
     return [
         *_missing(draft, folder),
         *_streams(draft),
+        *_brakes(draft, credentials),
         *_reserves(draft),
         *_sources(draft),
         *_routes(draft),
@@ -58,6 +61,17 @@ def _streams(draft: Draft) -> Iterator[Problem]:
         yield from _signings(stream)
 
 
+def _brakes(draft: Draft, credentials: Names) -> Iterator[Problem]:
+    tags: Names = frozenset(tag for route in draft.routes for tag in route.entry.tag)
+    if not draft.routes or len(draft.routes) < len(draft.named("routes")):
+        tags = None  # some route could not be read: nothing can be said of its tags
+    for stream in draft.streams:
+        for number, (path, message, hint) in brake_complaints(
+            stream.entry.brakes, tags=tags, credentials=credentials
+        ):
+            yield stream.origin.problem(message, hint, "brakes", number, *path)
+
+
 def _signings(stream: Placed[StreamEntry]) -> Iterator[Problem]:
     """Two signatures of one selector would verify against one record."""
     seen: set[tuple[str, str]] = set()
@@ -87,6 +101,8 @@ def _sources(draft: Draft) -> Iterator[Problem]:
             if source.name in names:
                 yield pool.origin.problem(f"a second source `{source.name}`", "rename one", *path, "name")
             names.add(source.name)
+            for where, message, hint in warmup_complaints(source.warmup) if source.warmup else ():
+                yield pool.origin.problem(message, hint, *path, "warmup", *where)
             for key, family in (("address", 4), ("address6", 6)):
                 address = getattr(source, key)
                 if address and (":" in address) != (family == 6):

@@ -42,6 +42,10 @@ class Origin:
         """ "file:line" of what lies at `more` inside it."""
         return f"{self.file}:{self.root.place(*self.path, *more)[0]}"
 
+    def at(self, *more: str | int) -> str:
+        """ "file:line" of what lies inside the entry."""
+        return f"{self.file}:{self.root.place(*self.path, *more)[0]}"
+
     def problem(self, message: str, hint: str, *more: str | int) -> Problem:
         """A problem with the entry, or with what lies at `more` inside it."""
         return Problem(self.file, *self.root.place(*self.path, *more), message, hint)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from relay.policy.brakes import BrakeEntry
 from relay.policy.fields import (
     Count,
     Counts,
@@ -35,6 +36,7 @@ from relay.policy.quantities import (
 )
 from relay.policy.replies import ReplyEntry
 from relay.policy.validate import Entry
+from relay.policy.warmup import WarmupEntry
 
 
 class KeyFile(Entry):
@@ -82,6 +84,7 @@ class StreamEntry(Entry):
     delay_notice: Wait | None = None
     objective: ObjectiveEntry | None = None
     eight_bit: Literal["keep", "encode"] = "keep"
+    brakes: list[BrakeEntry] = Field(default_factory=list)
 
 
 class SourceEntry(Entry):
@@ -92,6 +95,7 @@ class SourceEntry(Entry):
     address6: Address | None = None
     helo: HostName | None = None
     weight: Annotated[Whole, Field(ge=1, le=1000)] = 1
+    warmup: WarmupEntry | None = None
 
 
 class PoolEntry(Entry):

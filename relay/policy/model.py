@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from relay.core.brakes import BrakeRule
 from relay.core.pattern import Pattern
 from relay.core.replies import ReplyRule
 from relay.core.reply import Reply
 from relay.core.retry import Retry
+from relay.core.warmup import Warmup
 from relay.policy.facts import Facts
 from relay.policy.rules import Condition
 from relay.policy.templates import Template
@@ -59,6 +61,7 @@ class Stream:
     delay_notice_s: float = 0.0
     objective: Objective | None = None
     eight_bit: Literal["keep", "encode"] = "keep"
+    brakes: tuple[BrakeRule, ...] = ()
     where: str = ""
 
 
@@ -72,6 +75,8 @@ class Source:
     address6: str = ""
     helo: str = ""
     weight: int = 1
+    warmup: Warmup | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from string import ascii_uppercase
 from typing import Any
 
 from relay.queue.store import Filter
@@ -11,6 +12,8 @@ FIND = """SELECT m.id, r.idx, r.address, m.sender, m.stream, m.route, r.state, m
 r.attempts, m.size, r.last, m.tags FROM recipient r JOIN message m ON m.id = r.message WHERE {where}
 ORDER BY r.received_at, r.message, r.idx LIMIT ?"""
 CHANGE = "SELECT r.message, r.idx FROM recipient r JOIN message m ON m.id = r.message WHERE {where}"
+
+ASCII_LOWER = {ord(upper): upper.lower() for upper in ascii_uppercase}  # as SQLite's lower() does it
 
 
 def where(which: Filter, now: float) -> tuple[str, list[Any]]:
@@ -23,6 +26,8 @@ def where(which: Filter, now: float) -> tuple[str, list[Any]]:
         ("lower(r.address) GLOB ?", which.recipient and which.recipient.lower()),
         ("r.state = ?", which.state),
         ("r.received_at <= ?", None if which.older_than_s is None else now - which.older_than_s),
+        ("m.credential = ?", which.credential),
+        ("r.last GLOB ?", which.note),
         ("r.received_at > ?", None if which.younger_than_s is None else now - which.younger_than_s),
     ]
     clauses = [clause for clause, value in tests if value is not None]
@@ -30,7 +35,7 @@ def where(which: Filter, now: float) -> tuple[str, list[Any]]:
     if which.tag is not None:
         name, pattern = which.tag
         clauses.append("lower(json_extract(m.tags, ?)) GLOB ?")
-        values += [f"$.{json.dumps(name)}", pattern.lower()]
+        values += [f"$.{json.dumps(name)}", pattern.translate(ASCII_LOWER)]
     return " AND ".join(clauses) or "1", values
 
 

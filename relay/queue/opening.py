@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
+
+import aiosqlite
 
 from relay.queue.statements import migrations
 from relay.queue.store import StoreBroken
@@ -51,3 +54,11 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise StoreBroken(f"the queue has schema {have}, this relay knows {len(steps)}: start the newer relay")
     for number, script in steps[have:]:
         connection.executescript(f"BEGIN; {script}; PRAGMA user_version={number}; COMMIT;")
+
+
+async def abandon(*databases: aiosqlite.Connection) -> None:
+    """Closes what was half opened and waits for its threads: one left over keeps the process from exiting."""
+    for database in databases:
+        await database.close()
+        if database._thread.ident is not None:
+            await asyncio.to_thread(database._thread.join)

@@ -6,19 +6,25 @@ import sqlite3
 
 from relay.queue.filters import CHANGE, FIND, where
 from relay.queue.rows import operator_row
-from relay.queue.store import End, Filter, Row
+from relay.queue.store import BRAKE_NOTE, End, Filter, Row
 from relay.queue.writing import count, drop
 
 UPDATE = f"UPDATE recipient SET {{change}} WHERE state = ? AND (message, idx) IN ({CHANGE})"  # noqa: S608 (fixed texts)
 
 
-def change_state(connection: sqlite3.Connection, *, which: Filter, state: str, now: float) -> int:
-    """Queued to held or back; what comes back is due `now`."""
+def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str) -> int:
+    """Queued to held; a `note` takes the place of the last answer."""
     clause, values = where(which, now)
-    was = "held" if state == "queued" else "queued"
-    change = "state = ?, due_at = MAX(?, due_at)" if state == "held" else "state = ?, due_at = ?"
+    sql = UPDATE.format(change="state = 'held', last = CASE ? WHEN '' THEN last ELSE ? END", where=clause)
+    return connection.execute(sql, (note, note, "queued", *values)).rowcount
+
+
+def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
+    """Held to queued, due `now`; the note of a brake goes."""
+    clause, values = where(which, now)
+    change = "state = 'queued', due_at = ?, last = CASE WHEN last GLOB ? THEN '' ELSE last END"
     sql = UPDATE.format(change=change, where=clause)
-    return connection.execute(sql, (state, now if state == "queued" else 0.0, was, *values)).rowcount
+    return connection.execute(sql, (now, f"{BRAKE_NOTE}*", "held", *values)).rowcount
 
 
 def reschedule(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:

@@ -20,7 +20,7 @@ def due(connection: sqlite3.Connection, *, stream: str, after: Mark, before: flo
 
 
 def load(connection: sqlite3.Connection, *, message: str, spool: Spool) -> Stored | None:
-    """One message with its waiting recipients, from one snapshot."""
+    """One message with its queued recipients, from one snapshot; held ones are not among them."""
     connection.execute("BEGIN")
     try:
         row = connection.execute(statements()["load_message"], (message,)).fetchone()

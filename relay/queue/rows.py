@@ -35,6 +35,7 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
         (
             message.id, place.nth, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
             recipient.orcpt, message.stream, state, message.received_at, message.due_at,
+            message.held_by,
         )
         for place, recipient in zip(waiting, message.envelope.recipients, strict=True)
     ]  # fmt: skip

@@ -22,9 +22,9 @@ import aiosqlite
 
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Waiting
-from relay.queue import reading, state
-from relay.queue.opening import PAGE_BYTES, open_reader, open_writer
-from relay.queue.operating import change_state, remove_recipients, reschedule
+from relay.queue import operating, reading, state
+from relay.queue.hop import checkpoint, hop, in_transaction
+from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.spool import Spool
 from relay.queue.store import (
     Filter,
@@ -36,7 +36,7 @@ from relay.queue.store import (
     StoreFull,
     Tally,
 )
-from relay.queue.writing import Group, fault, rollback, write_group
+from relay.queue.writing import Group, fault, write_group
 
 GROUP_MOST = 200  # puts a transaction: bounds how long the first one waits for the last
 CHECKPOINT_BYTES = 16 << 20
@@ -70,13 +70,19 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
-        """Opens or makes the queue; raises StoreBroken. Unfinished spool files are swept."""
+        """Opens or makes the queue; raises StoreBroken, OSError. Unfinished spool files are swept."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = await _connected(partial(open_writer, path))
-        reader = await _connected(partial(open_reader, path))
-        store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
-        store.swept = store.spool.sweep(await store._read(reading.spooled))
-        store._task = asyncio.create_task(store._commit_groups(), name="queue committer")
+        writer = aiosqlite.Connection(partial(open_writer, path), 64)
+        reader = aiosqlite.Connection(partial(open_reader, path), 64)
+        try:
+            await writer
+            await reader
+            store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
+            store.swept = store.spool.sweep(await store._read(reading.spooled))
+        except BaseException:
+            await abandon(writer, reader)
+            raise
+        store._task = asyncio.create_task(store._commit(), name="queue committer")
         return store
 
     @property
@@ -113,7 +119,7 @@ class SqliteStore:
         return await self._read(partial(reading.due, stream=stream, after=after, before=before, limit=limit))
 
     async def load(self, message: str) -> Stored | None:
-        """The message with the recipients that still wait, or None when it is gone."""
+        """The message with the recipients that still wait for delivery, or None when it is gone."""
         return await self._read(partial(reading.load, message=message, spool=self.spool))
 
     async def find(self, which: Filter, limit: int) -> list[Row]:
@@ -144,21 +150,21 @@ class SqliteStore:
         """Keeps JSON values beside the mail, durable on return; None takes a key away."""
         await self._change(partial(state.remember, kind=kind, changes=changes))
 
-    async def hold(self, which: Filter) -> int:
-        """Takes queued recipients out of the schedule; returns how many."""
-        return await self._change(partial(change_state, which=which, state="held", now=time.time()))
+    async def hold(self, which: Filter, note: str = "") -> int:
+        """Takes queued recipients out of the schedule; returns how many. The note says why."""
+        return await self._change(partial(operating.hold, which=which, now=time.time(), note=note))
 
     async def release(self, which: Filter, now: float) -> int:
         """Puts held recipients back, due `now`; returns how many."""
-        return await self._change(partial(change_state, which=which, state="queued", now=now))
+        return await self._change(partial(operating.release, which=which, now=now))
 
     async def retry(self, which: Filter, now: float) -> int:
         """Makes queued recipients due `now`; returns how many."""
-        return await self._change(partial(reschedule, which=which, now=now))
+        return await self._change(partial(operating.reschedule, which=which, now=now))
 
     async def cancel(self, which: Filter) -> list[Row]:
         """Ends recipients for good, as cancelled; returns who they were."""
-        rows, unspooled = await self._change(partial(remove_recipients, which=which, now=time.time()))
+        rows, unspooled = await self._change(partial(operating.remove_recipients, which=which, now=time.time()))
         self.spool.remove(unspooled)
         return rows
 
@@ -172,9 +178,22 @@ class SqliteStore:
         self._wake.set()
         await asyncio.gather(self.committer, return_exceptions=True)
         if not self._reason:
-            await _hop(self._writer, partial(_checkpoint, mode="TRUNCATE"))
+            await hop(self._writer, partial(checkpoint, mode="TRUNCATE"))
         await self._reader.close()
         await self._writer.close()
+
+    async def _commit(self) -> None:
+        """The committer. However it ends, nobody is left waiting for an answer."""
+        try:
+            await self._commit_groups()
+        except Exception as error:
+            self._reason = self._reason or f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            for _, done in self._next:
+                if not done.done():
+                    done.set_exception(StoreBroken(self._reason or "the queue is closed"))
+            self._next.clear()
 
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
@@ -204,7 +223,7 @@ class SqliteStore:
         group = Group([message for message, _ in taken], settlements)
         begun = time.perf_counter()
         try:
-            waiting = await _hop(self._writer, partial(write_group, spool=self.spool, group=group))
+            waiting = await hop(self._writer, partial(write_group, spool=self.spool, group=group))
         except (StoreFull, StoreBusy, StoreBroken) as error:
             self._take_back(settlements, settled)
             await self._refuse(taken, error)
@@ -212,10 +231,14 @@ class SqliteStore:
         self._committed(time.perf_counter() - begun, len(taken))
         self._unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
         self._unchecked += sum(message.content.size for message, _ in taken)
-        for (message, done), places in zip(taken, waiting, strict=True):
-            self._stored(message, places)
-            _done(done)
-        _done(settled)
+        try:
+            for (message, done), places in zip(taken, waiting, strict=True):
+                self._stored(message, places)
+                _done(done)
+        finally:  # durable is durable, whatever those who are told make of it
+            for _, done in taken:
+                _done(done)
+            _done(settled)
 
     def _take_back(self, settlements: list[Settlement], settled: asyncio.Future[None] | None) -> None:
         """Settlements go back to the front of the line; those who wait for later ones wait for both."""
@@ -242,7 +265,7 @@ class SqliteStore:
     async def _checkpoint(self, mode: str) -> None:
         self._unchecked = 0
         try:
-            await _hop(self._writer, partial(_checkpoint, mode=mode))
+            await hop(self._writer, partial(checkpoint, mode=mode))
         except sqlite3.Error as error:
             if isinstance(fault(error), StoreBroken):
                 self._reason = str(error)
@@ -250,43 +273,12 @@ class SqliteStore:
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await _hop(self._reader, question)
+            return await hop(self._reader, question)
         except sqlite3.Error as error:
             raise fault(error) from error
 
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await _hop(self._writer, partial(_in_transaction, work=work))
-
-
-async def _connected(connect: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
-    database = aiosqlite.Connection(connect, 64)
-    try:
-        return await database
-    except BaseException:
-        await asyncio.to_thread(database._thread.join)  # it has a last word for this loop
-        raise
-
-
-def _in_transaction(connection: sqlite3.Connection, *, work: Callable[[sqlite3.Connection], T]) -> T:
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        result = work(connection)
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        rollback(connection)
-        raise fault(error) from error
-    return result
-
-
-def _checkpoint(connection: sqlite3.Connection, *, mode: str) -> None:
-    connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-
-
-async def _hop(database: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Runs `work` in the connection's thread: one hop for a whole transaction instead of one for each
-    statement (private attributes of aiosqlite; tests/unit/test_pins.py holds the version)."""
-    result: T = await database._execute(partial(work, database._conn))  # type: ignore[no-untyped-call]
-    return result
+        return await hop(self._writer, partial(in_transaction, work=work))
 
 
 def _done(future: asyncio.Future[None] | None) -> None:

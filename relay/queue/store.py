@@ -22,6 +22,8 @@ from relay.core.envelope import Recipient
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Waiting
 
+BRAKE_NOTE = "brake "  # begins the note of mail that a brake holds; the brake's id and a colon follow
+
 
 class StoreFull(Exception):
     """No room on the disk: answer 452 4.3.1, go on delivering, it recovers by itself."""
@@ -48,7 +50,8 @@ class End(Enum):
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which queued recipients an operator means; None: any. `domain`, `sender`, `recipient` are globs,
-    ages are seconds since acceptance, `tag` is (name, glob)."""
+    ages are seconds since acceptance, `tag` is (name, glob), `note` is a glob for the last answer or the
+    reason to hold."""
 
     message: str | None = None
     stream: str | None = None
@@ -59,6 +62,8 @@ class Filter:
     state: str | None = None
     older_than_s: float | None = None
     younger_than_s: float | None = None
+    credential: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ class Store(Protocol):
 
     async def find(self, which: Filter, limit: int) -> list[Row]: ...
 
-    async def hold(self, which: Filter) -> int: ...
+    async def hold(self, which: Filter, note: str = "") -> int: ...
 
     async def release(self, which: Filter, now: float) -> int: ...
 

@@ -35,15 +35,16 @@ def why_paused(relay: Relay, pool: Pool, route: Route, stream: str) -> Action | 
     return min(held, key=_end) if len(held) == len(pauses) else None
 
 
-def first_limit(relay: Relay, pools: Sequence[Pool], counted: str) -> Action | None:
-    """The most telling action in force towards a destination: a pause before a rate, the longest first."""
-    found = [one for one in _bearing(relay, pools, counted) if not one.observed]
+def first_limit(relay: Relay, pools: Sequence[Pool], counted: str, stream: str) -> Action | None:
+    """The most telling action in force towards a destination, for one stream or any: a pause before a rate, the
+    longest first."""
+    found = [one for one in _bearing(relay, pools, counted, stream) if not one.observed]
     return max(found, key=lambda one: (one.act in PAUSES, one.until), default=None)
 
 
-def limit_lines(relay: Relay, pools: Sequence[Pool], counted: str) -> list[str]:
-    """One line for each action in force towards a destination."""
-    return [f"limit {one.id}: {describe(one)}" for one in _bearing(relay, pools, counted)]
+def limit_lines(relay: Relay, pools: Sequence[Pool], counted: str, stream: str) -> list[str]:
+    """One line for each action in force towards a destination, for one stream or any."""
+    return [f"limit {one.id}: {describe(one)}" for one in _bearing(relay, pools, counted, stream)]
 
 
 def limit_explained(action: Action, subject: str, detail: tuple[str, ...]) -> Explanation:
@@ -52,10 +53,10 @@ def limit_explained(action: Action, subject: str, detail: tuple[str, ...]) -> Ex
     return Explanation(subject, describe(action), action.where, action.until, more + detail)
 
 
-def _bearing(relay: Relay, pools: Sequence[Pool], counted: str) -> list[Action]:
+def _bearing(relay: Relay, pools: Sequence[Pool], counted: str, stream: str) -> list[Action]:
     sources = {source.name for pool in pools for source in pool.sources}
-    found = relay.actions.ledger.actions.values()
-    return [one for one in found if one.counted == counted and (one.stream or one.source in sources)]
+    found = [one for one in relay.actions.ledger.actions.values() if one.counted == counted]
+    return [one for one in found if (stream in ("", one.stream) if one.stream else one.source in sources)]
 
 
 def _end(action: Action) -> tuple[float, str]:

@@ -13,6 +13,7 @@ from relay.queue.store import Filter, Row
 from relay.service.explain import explain_domain, explain_message
 from relay.service.limits import cancel_limit, limits
 from relay.service.relay import Relay
+from relay.service.shaping import ShapingAnswers
 from relay.web.operator import (
     Caught,
     CaughtMessage,
@@ -28,7 +29,7 @@ from relay.web.operator import (
 ATTEMPTS_KEPT = 200
 
 
-class RelayOperator:
+class RelayOperator(ShapingAnswers):
     """The Operator of one Relay. `reload_rules` reads everything anew and says what came of it;
     `not_ready` says why no mail is taken."""
 

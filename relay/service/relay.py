@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
@@ -37,6 +38,7 @@ from relay.deliver.resolve import Resolver, Route
 from relay.deliver.routing import FixedRoute, Routing
 from relay.deliver.sandbox import Sandbox
 from relay.deliver.settle import LAST_RESORT, Settler
+from relay.deliver.shaping import Shaping
 from relay.deliver.targets import TargetGuard
 from relay.inbound.access import Access
 from relay.inbound.credentials import Credential
@@ -63,6 +65,7 @@ from relay.service.settings import (
     listener_context,
     listener_settings,
     listener_standings,
+    own_addresses,
     resolver_settings,
     tls_context,
 )
@@ -93,6 +96,7 @@ class Relay:
         self.recent = Recent(RECENT_BYTES)
         self.sandbox: Sandbox | None = None
         self.stopping = False
+        self._opened = contextlib.AsyncExitStack()
         self._metrics_and_log()
 
     def _metrics_and_log(self) -> None:
@@ -117,22 +121,26 @@ class Relay:
             config.queue_file, config.data / "spool",
             stored=self._stored, committed=self.metrics.committed,
         )  # fmt: skip
+        self._opened.push_async_callback(self.store.close)
         await recall_objectives(self.objectives, self.store, time.time())
         port = await self._start_sandbox()
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
         await self.actions.restore()
+        await self.shaping.restore()
         self._make_intake()
 
     async def _start_sandbox(self) -> int:
         if self.config.delivery.mode != SANDBOX:
             return 0
         self.sandbox = Sandbox(self.config.data / "sandbox", dns_txt=self._own_key_record)
+        self._opened.push_async_callback(self.sandbox.close)
         return await self.sandbox.start()
 
     def _make_delivery(self) -> None:
         config, settings = self.config, self.delivery
-        self.resolver = Resolver(resolver_settings(config, self._own_addresses()))
+        self.resolver = Resolver(resolver_settings(config, own_addresses(config)))
+        self._opened.push_async_callback(self.resolver.close)
         self.guard = TargetGuard(tuple(str(network) for network in config.delivery.allow_targets))
         self.context = tls_context(config)
         self.routing = Routing(
@@ -146,11 +154,16 @@ class Relay:
             self.store, self.bus, self.reporter, policy=self.policy, clock=time.time,
             chance=random.random, done=self._settled,
         )  # fmt: skip
+        self.shaping = Shaping(
+            self.store, self.bus, policy=self.policy, clock=time.time, changed=self.reread_queue,
+            wake=lambda: self.dispatcher.serve_all(),  # noqa: PLW0108 - it is made later
+        )  # fmt: skip
         self.actions = Actions(self.store, policy=self.policy, publish=self.bus.publish, clock=time.time)
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
-            actions=self.actions, again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
+            restraint=self.shaping, actions=self.actions,
+            again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
 
@@ -162,6 +175,7 @@ class Relay:
             verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
             record_facts=config.events.facts,
+            held_by=self.shaping.held_by,
         )  # fmt: skip
 
     async def listen(self, descriptors: dict[str, list[int]]) -> None:
@@ -189,6 +203,7 @@ class Relay:
         self.intake.take(listener_standings(config), credential_standings(rules.credentials))
         self.intake.preparer.postmaster = config.postmaster
         self.objectives.take(promises(rules.policy))
+        self.shaping.take_policy()
         self.dispatcher.take_policy()
         for listener in self.listeners:
             name = listener.name
@@ -206,16 +221,14 @@ class Relay:
         await self.close()
 
     async def close(self) -> None:
-        """Closes everything, in the order in which mail flows."""
+        """Closes everything that was opened, in the order in which mail flows; also after a failed start."""
         for listener in self.listeners:
             await listener.close()
         self.access.close()
         self.desk.close()
-        await self.resolver.close()
-        if self.sandbox is not None:
-            await self.sandbox.close()
+        await self.shaping.close()
         await keep_objectives(self.objectives, self.store, time.time())
-        await self.store.close()
+        await self._opened.aclose()
         self.event_log.close()
 
     def reread_queue(self) -> None:
@@ -231,8 +244,8 @@ class Relay:
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
-        self.metrics.paused_are(self.actions.paused_sources())
         self.objectives.show(self.metrics, time.time())
+        self.metrics.shaping_is(*overview.shaping(self.shaping, self.actions))
 
     # What the parts tell each other
 
@@ -284,9 +297,3 @@ class Relay:
 
     def _senders(self) -> dict[str, tuple[str, ...]]:
         return {name: tuple(one.senders) for name, one in self.config.listeners.items() if one.senders}
-
-    def _own_addresses(self) -> frozenset[str]:
-        """Addresses on which this relay itself answers at the delivery port: MX there is a loop."""
-        port = self.config.delivery.port
-        binds = [one.bind for one in self.config.listeners.values() if one.bind.port == port]
-        return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104

@@ -19,6 +19,7 @@ from relay.config.check import CheckReport, check_all
 from relay.config.model import Config
 from relay.core.events import Event
 from relay.deliver.sweeper import sweep_for_ever
+from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
 from relay.service.objectives import keep_for_ever
@@ -94,6 +95,7 @@ class Process:
         self.reloading = asyncio.Lock()
         self.failed = ""
         self.tasks: list[asyncio.Task[None]] = []
+        self.reloads = Tasks()
 
     def not_ready(self) -> str:
         """Why no mail is taken now, or ""."""
@@ -109,28 +111,35 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.ended.set)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        await self.relay.open()
+        try:
+            await self.relay.open()
+            await self._serve()
+        except BaseException:
+            await self.relay.close()  # the queue's threads would keep the process from exiting
+            raise
+        return 1 if self.failed else 0
+
+    async def _serve(self) -> None:
         removed, missing = self.relay.store.swept
         if removed or missing:
             log.warning("found %d unfinished bodies (removed) and %d bodies missing", removed, len(missing))
         config = self.config
-        health = await serve_health(str(config.metrics.bind), self.not_ready, self._metrics)
-        control = await serve_control(self.operator, config.control_socket)
-        try:
+        async with contextlib.AsyncExitStack() as opened:
+            health = await serve_health(str(config.metrics.bind), self.not_ready, self._metrics)
+            opened.push_async_callback(health.close)
+            control = await serve_control(self.operator, config.control_socket)
+            opened.push_async_callback(control.close)
             await self.relay.listen(listen_descriptors())
             self._ready()
             await self.ended.wait()
             await self._stop()
-        finally:
-            await control.close()
-            await health.close()
-        return 1 if self.failed else 0
 
     def _ready(self) -> None:
         relay = self.relay
         self._side(relay.pager.run(), "pager")
         self._side(sweep_for_ever(relay.dispatcher), "sweeper")
         self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
+        self._side(relay.shaping.run(), "shaping")
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")
@@ -178,13 +187,14 @@ class Process:
             log.info("still under way: %d sessions, %d deliveries %s", sessions, len(jobs), ", ".join(jobs[:5]))
 
     def _hang_up(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._reload_by_signal(), name="reload")
-        self.tasks.append(task)
+        self.reloads.spawn(self._reload_by_signal(), "reload by SIGHUP")
 
     async def _reload_by_signal(self) -> None:
         self.notifier.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        await self.operator.reload()
-        self.notifier.tell("READY=1")
+        try:
+            await self.operator.reload()
+        finally:
+            self.notifier.tell("READY=1")  # systemd waits for it; the old rules are in force if all else fails
 
     async def reload(self) -> Reloaded:
         """Reads configuration, policies, credentials and certificates; all of it is taken but what needs a

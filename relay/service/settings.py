@@ -91,3 +91,10 @@ def resolver_settings(config: Config, own_addresses: frozenset[str]) -> Resolver
         servers=tuple(str(server) for server in config.dns.servers), port=config.delivery.port,
         allow_targets=tuple(str(network) for network in config.delivery.allow_targets),
     )  # fmt: skip
+
+
+def own_addresses(config: Config) -> frozenset[str]:
+    """Addresses on which this relay itself answers at the delivery port: MX there is a loop."""
+    port = config.delivery.port
+    binds = [one.bind for one in config.listeners.values() if one.bind.port == port]
+    return frozenset(one.host for one in binds if one.host not in {"", "0.0.0.0", "::"})  # noqa: S104

@@ -35,6 +35,8 @@ def parse_filter(given: Mapping[str, object]) -> Filter:
         state=None if state is None else _state(state),
         older_than_s=_seconds(given, "older_than_s"),
         younger_than_s=_seconds(given, "younger_than_s"),
+        credential=_text(given, "credential"),
+        note=_text(given, "note"),
     )
 
 

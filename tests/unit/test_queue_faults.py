@@ -94,3 +94,44 @@ def test_after_a_failed_sync_nothing_is_accepted_any_more(tmp_path, monkeypatch)
             assert (await store.tally()).accepted == 1
 
     asyncio.run(after())
+
+
+def test_when_the_disk_fails_everyone_who_waits_is_told_also_who_came_meanwhile(tmp_path, monkeypatch):
+    """A client without an answer keeps its session, and a session keeps the relay from stopping."""
+
+    async def scenario():
+        async with opened(tmp_path) as store:
+            started, go = asyncio.Event(), asyncio.Event()
+
+            async def fails(database, work):
+                started.set()
+                await go.wait()
+                raise StoreBroken("input/output error")
+
+            monkeypatch.setattr(module, "hop", fails)
+            first = asyncio.create_task(store.put(message("m1")))
+            await started.wait()
+            later = asyncio.create_task(store.put(message("m2")))
+            await asyncio.sleep(0)
+            go.set()
+            answers = await asyncio.wait_for(asyncio.gather(first, later, return_exceptions=True), 5)
+            assert [type(one) for one in answers] == [StoreBroken, StoreBroken]
+            assert store.unhealthy_reason()
+            monkeypatch.undo()
+
+    asyncio.run(scenario())
+
+
+def test_a_listener_that_fails_stops_the_queue_but_what_is_durable_is_answered(tmp_path):
+    async def scenario():
+        def told(one, places):
+            raise RuntimeError("a fault of ours")
+
+        async with opened(tmp_path, stored=told) as store:
+            await asyncio.wait_for(asyncio.gather(store.put(message("m1")), store.put(message("m2"))), 5)
+            await asyncio.wait([store.committer], timeout=5)
+            assert "a fault of ours" in store.unhealthy_reason()
+            with pytest.raises(StoreBroken):
+                await store.put(message("m3"))
+
+    asyncio.run(scenario())

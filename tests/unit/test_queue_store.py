@@ -194,6 +194,40 @@ def test_held_mail_waits_for_its_release(tmp_path):
     run(scenario())
 
 
+def test_a_brake_releases_what_it_holds_and_nothing_else(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as store:
+            await store.put(message("m1", credential="shop"))
+            await store.put(message("m2", held=True))  # by a route
+            await store.put(message("m3", held=True, held_by="brake 0a1b: bounces"))
+            assert await store.hold(Filter(credential="crm"), "brake 0a1b: bounces") == 0
+            assert await store.hold(Filter(credential="shop"), "brake 0a1b: bounces") == 1
+            await store.settle([Settlement("m1", 0, 1, None, NOW + 60, "451 later")])  # it was under way
+            note = "brake 0a1b: bounces"
+            assert [row.last for row in await store.find(Filter(), 9)] == [note, "", note]
+            assert (await store.load("m1")).recipients == {}  # nothing that is held can leave
+            assert await store.release(Filter(note="brake 0a1b:*"), NOW) == 2
+            rows = await store.find(Filter(), 9)
+            assert [(row.message, row.state, row.last) for row in rows] == [
+                ("m1", "queued", ""), ("m2", "held", ""), ("m3", "queued", "")
+            ]  # fmt: skip
+            assert await store.hold(Filter(message="m1")) == 1  # by hand: the last answer stays
+            assert (await store.tally()).gap == 0
+
+    run(scenario())
+
+
+def test_tags_with_special_characters_are_found_as_written(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as store:
+            await store.put(message("m1", tags={"campaign": "a[b]* ÄRZTE"}))
+            await store.put(message("m2", tags={"campaign": "axb ÄRZTE"}))
+            found = await store.find(Filter(tag=("campaign", "A[[]b][*] ÄRZTE")), 9)
+            assert [row.message for row in found] == ["m1"]
+
+    run(scenario())
+
+
 def test_a_retry_makes_deferred_mail_due_now(tmp_path):
     async def scenario():
         async with opened(tmp_path) as store:
@@ -312,5 +346,20 @@ def test_small_facts_outlive_a_restart_and_can_be_taken_back(tmp_path):
         async with opened(tmp_path) as store:
             assert await store.recall("ledger") == {"a": {"until": 9}}
             assert await store.recall("nothing") == {}
+
+    run(scenario())
+
+
+def test_what_is_held_is_not_loaded_for_delivery(tmp_path):
+    """An operator may hold a recipient whose retry is in memory already."""
+
+    async def scenario():
+        async with opened(tmp_path) as store:
+            await store.put(message("m1", "a@example.net", "b@example.net"))
+            await store.hold(Filter(recipient="a@*"))
+            found = await store.load("m1")
+            assert found is not None
+            assert [one.address for one in found.recipients.values()] == ["b@example.net"]
+            assert list(found.recipients) == [1]
 
     run(scenario())

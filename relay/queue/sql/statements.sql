@@ -8,7 +8,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: put_recipient
 INSERT INTO recipient (message, idx, address, domain, notify, orcpt, stream, state, received_at, due_at,
                        attempts, delay_notified, last)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, '');
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?);
 
 -- name: count
 UPDATE tally SET n = n + ?2 WHERE name = ?1;
@@ -17,7 +17,7 @@ UPDATE tally SET n = n + ?2 WHERE name = ?1;
 DELETE FROM recipient WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
 
 -- name: defer_recipient
-UPDATE recipient SET attempts = ?3, due_at = ?4, last = ?5, delay_notified = MAX(delay_notified, ?6)
+UPDATE recipient SET attempts = ?3, due_at = ?4, last = CASE WHEN state = 'held' AND last GLOB 'brake *' THEN last ELSE ?5 END, delay_notified = MAX(delay_notified, ?6)
 WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
 
 -- name: drop_message
@@ -35,7 +35,7 @@ SELECT id, received_at, stream, pool, route, sender, return_path, envid, ret, bo
 FROM message WHERE id = ?1;
 
 -- name: load_recipients
-SELECT idx, address, notify, orcpt FROM recipient WHERE message = ?1 ORDER BY idx;
+SELECT idx, address, notify, orcpt FROM recipient WHERE message = ?1 AND state = 'queued' ORDER BY idx;
 
 -- name: streams
 SELECT DISTINCT stream FROM recipient;
