@@ -11,7 +11,7 @@ import sys
 import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from relay.cli.ownership import give_to_owner
 from relay.cli.place import read_config
 
 if TYPE_CHECKING:
+    from relay.core.quota import Pace
     from relay.inbound.credentials import Credential
 
 app = noun("credential", "Accounts of the applications that send mail.")
@@ -41,6 +42,8 @@ def add(
         typer.Option("--may-choose", metavar="STREAM", help="Streams X-Relay-Stream may name."),
     ] = None,
     network: Networks = None,
+    rate: Annotated[str, typer.Option(metavar="N/min", help="Recipients in any second, minute, hour.")] = "",
+    daily: Annotated[int, typer.Option(min=0, help="Recipients a day (UTC); 0: no limit.")] = 0,
     note: Annotated[str, typer.Option(help="Whose it is.")] = "",
     password_file: Annotated[
         Path | None,
@@ -57,6 +60,7 @@ def add(
     if name in known:
         raise Failed(f"there is an account {name} already: remove it first, or choose another name")
     networks = _networks(network or [])
+    pace = _pace(rate)
     password = _given_password(password_file) if password_file else new_password()
     known[name] = Credential(
         name=name,
@@ -65,6 +69,8 @@ def add(
         stream=stream,
         streams=tuple(may_choose or ()),
         networks=networks,
+        rate=pace,
+        daily=daily,
         note=note,
         created=time.strftime("%Y-%m-%d", time.gmtime()),
     )
@@ -76,13 +82,15 @@ def add(
 def list_credentials(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show the accounts and what each may do."""
     _, known = _read(config)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": one.name,
             "senders": list(one.senders),
             "stream": one.stream,
             "may_choose": list(one.streams),
             "networks": [str(network) for network in one.networks],
+            "rate": one.rate.text if one.rate else "",
+            "daily": one.daily,
             "created": one.created,
             "note": one.note,
         }
@@ -92,13 +100,14 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = None) -
         show_json(rows)
         return
     show_table(
-        ("name", "senders", "stream", "networks", "created", "note"),
+        ("name", "senders", "stream", "networks", "limits", "created", "note"),
         [
             (
                 row["name"],
                 ", ".join(row["senders"]) or "any",
                 row["stream"] or (f"chooses: {', '.join(row['may_choose'])}" if row["may_choose"] else "by policy"),
                 ", ".join(row["networks"]) or "anywhere",
+                _limits(row["rate"], row["daily"]),
                 row["created"] or "-",
                 row["note"] or "-",
             )
@@ -160,6 +169,15 @@ def _networks(given: list[str]) -> tuple[IPv4Network | IPv6Network, ...]:
         raise Misused(f"--network: {error}; write 10.0.5.0/24 or one address") from None
 
 
+def _pace(text: str) -> Pace | None:
+    from relay.policy.quota import parse_pace
+
+    try:
+        return parse_pace(text) if text else None
+    except ValueError as error:
+        raise Misused(f"--rate: {error}") from None
+
+
 def _show_new(name: str, password: str | None, path: Path, *, as_json: bool) -> None:
     """Says what was made; a password that was given is not repeated."""
     if as_json:
@@ -196,6 +214,10 @@ def _write(path: Path, known: dict[str, Credential]) -> None:
         give_to_owner(before, path)
     except OSError as error:
         raise Failed(f"cannot write {path}: {error.strerror}") from None
+
+
+def _limits(rate: str, daily: int) -> str:
+    return ", ".join([one for one in (rate, f"{daily}/day" if daily else "") if one]) or "none"
 
 
 def _given_password(path: Path) -> str:

@@ -67,11 +67,13 @@ def explain(
     """Show what the policies decide for a message, and the rules that led there."""
     from relay.policy.decide import decide
     from relay.policy.explain import explain_lines
+    from relay.policy.guarding import checked
 
     settings, policy = read_policies(folder, config)
     origin = Origin(client, listener or next(iter(settings.listeners), "") if settings else listener, credential)
     message = read_file(file)
-    decision = decide(policy, read_facts(message, sender, recipient, origin, settings), explain=True)
+    facts = read_facts(message, sender, recipient, origin, settings)
+    decision = checked(policy, decide(policy, facts, explain=True), facts.headers, len(facts.recipients))
     if as_json:
         show_json(decision_dict(decision))
         return

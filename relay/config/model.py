@@ -22,6 +22,7 @@ from relay.policy.quantities import (
     parse_endpoint,
     shown,
 )
+from relay.policy.quota import PaceOf, Reserve
 from relay.policy.strict import Node
 from relay.policy.validate import Entry
 from relay.smtp.timeouts import Timeouts as OutboundTimeouts
@@ -68,6 +69,8 @@ class Listener(Entry):
     streams: list[Text] = Field(default_factory=list)
     senders: list[Text] = Field(default_factory=list)
     profile: Literal["modern", "legacy"] = "modern"
+    rate: PaceOf | None = None
+    daily: Count | None = None
     auth_clear: Flag | None = None  # whether passwords may come in clear text; none: only with profile legacy
     max_connections: Count = 1000
     max_connections_per_client: Count = 100
@@ -101,6 +104,7 @@ class Queue(Entry):
     """Where accepted mail is kept; "" is queue.db in the data folder."""
 
     url: Text = ""
+    reserve: Reserve | None = None
 
 
 class Timeouts(Entry):

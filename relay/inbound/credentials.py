@@ -6,6 +6,8 @@
       stream: transactional               # every message of it; or
       streams: [transactional, marketing] # what X-Relay-Stream may choose
       networks: [10.0.5.0/24]             # where it may be used; left out: anywhere
+      rate: 100/min                       # recipients; left out: no limit
+      daily: 20000                        # recipients a day (UTC)
       note: "web shop, owned by team checkout"
       created: "2026-11-21"
 """
@@ -25,21 +27,23 @@ import argon2
 import yaml
 
 from relay.core.pattern import compile_pattern
+from relay.core.quota import Pace
 from relay.inbound.settings import Network
+from relay.policy.quota import parse_pace
 
 # OWASP Password Storage Cheat Sheet (2025): argon2id with 19 MiB, 2 passes, 1 lane. More memory a check
 # would let a few parallel logins outgrow the relay itself.
 HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
-KEYS = ("hash", "senders", "stream", "streams", "networks", "note", "created")
+KEYS = ("hash", "senders", "stream", "streams", "networks", "rate", "daily", "note", "created")
 MAX_FILE_BYTES = 10_000_000
 PASSWORD_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere. `places`: line and column
-    in the file of each stream that is named."""
+    """One account. `senders` are globs, empty: any; `networks` empty: from anywhere; `rate` and `daily` count
+    recipients, None and 0: no limit. `places`: line and column in the file of each stream that is named."""
 
     name: str
     hash: str = field(repr=False)
@@ -49,6 +53,8 @@ class Credential:
     networks: tuple[Network, ...] = ()
     note: str = ""
     created: str = ""
+    rate: Pace | None = None
+    daily: int = 0
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -146,6 +152,8 @@ class _Reader:
             stream=self.text(fields, "stream"),
             streams=tuple(text for _, text in self.texts(fields, "streams")),
             networks=self.networks(fields),
+            rate=self.rate(fields),
+            daily=self.daily(fields),
             note=self.text(fields, "note"),
             created=self.text(fields, "created"),
             places=self.stream_places(fields),
@@ -211,6 +219,22 @@ class _Reader:
                 self.problem(node, f"{text!r} is not a network", "10.0.0.0/8 or 2001:db8::/32")
         return tuple(found)
 
+    def rate(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> Pace | None:
+        text = self.text(fields, "rate")
+        try:
+            return parse_pace(text) if text else None
+        except ValueError as error:
+            what, _, hint = str(error).partition("; ")
+            self.problem(fields["rate"][1], f"rate: {what}", hint)
+            return None
+
+    def daily(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> int:
+        text = self.text(fields, "daily")
+        if "daily" in fields and not (text.isascii() and text.isdecimal() and int(text[:12]) > 0):
+            self.problem(fields["daily"][1], f"daily: {text!r} is no number of recipients", "daily: 20000")
+            return 0
+        return int(text[:12]) if text else 0
+
 
 def load_credentials(path: str) -> tuple[dict[str, Credential], list[CredentialProblem]]:
     """Reads and parses the file; one that cannot be read is a problem too, one that is not there is empty."""
@@ -232,6 +256,7 @@ def _as_dict(credential: Credential) -> dict[str, object]:
     row: dict[str, object] = {"hash": credential.hash}
     row |= {"senders": list(credential.senders), "stream": credential.stream}
     row |= {"streams": list(credential.streams), "networks": [str(net) for net in credential.networks]}
+    row |= {"rate": credential.rate.text if credential.rate else "", "daily": credential.daily}
     row |= {"note": credential.note, "created": credential.created}
     return {key: value for key, value in row.items() if value}
 

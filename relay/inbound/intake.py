@@ -1,6 +1,6 @@
 """From the final dot to the reply: decide, prepare, sign, store.
 
-    Submission ─ requests ─► policy ─► sender rights ─► preparation ─► DKIM ─► queue ─► 250
+    Submission ─ requests ─► policy ─► sender rights ─► gate ─► preparation ─► DKIM ─► queue ─► 250
 
 Nothing slow comes after the store's commit, and a fault of ours is never a 5xx. What takes long before it,
 re-encoding or signing a large body, is done in the desk's thread. Every reason to say no is a line of
@@ -24,6 +24,7 @@ from relay.core.message import Prepared
 from relay.core.reply import Reply, reply
 from relay.core.tokens import encode
 from relay.inbound.access import Access
+from relay.inbound.gate import Gatekeeper
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
 from relay.inbound.standing import NO_STANDING, Standing, together
@@ -49,6 +50,7 @@ class Intake:
 
     policy: Callable[[], Policy]
     access: Access
+    gate: Gatekeeper
     preparer: Preparer
     keys: KeyRing
     desk: SigningDesk
@@ -82,7 +84,16 @@ class Intake:
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
-        return await self._finish(submission, headers, decision, decision.stream, recorded)
+        passage = self.gate.ask(submission, headers, decision)
+        if passage.refusal is not None:
+            return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
+        stored = False
+        try:
+            answer = await self._finish(submission, headers, passage.decision, passage.into, recorded)
+            stored = answer.severity == 2
+        finally:
+            self.gate.left(passage, stored=stored)
+        return answer
 
     async def _finish(
         self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, recorded: Recorded

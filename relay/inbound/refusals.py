@@ -140,6 +140,25 @@ REFUSALS: dict[str, Refusal] = {
     "disk-full": Refusal(452, "4.3.1", "insufficient storage, try again later", N, "no room for the queue"),
     "queue": Refusal(451, "4.3.0", "the queue cannot take mail now, try again later", N,
         "the queue could not be written now; the relay's log says why"),
+    # after the policy: the gate (relay/inbound/gate.py)
+    "bulk-mail": Refusal(550, "5.7.1", "{text}", N,
+        "the stream's guard: refuses what looks like bulk mail; the reply names the right stream"),
+    "requirement": Refusal(550, "5.7.1", "{text}", N,
+        "the stream's require: asks for what is missing; the reply says what"),
+    "disk-reserve": Refusal(452, "4.3.1", "the disk is nearly full, try again later", N,
+        "less is free than queue: {reserve}; everyone waits, deliveries go on"),
+    "quota-messages": Refusal(452, "4.3.1", "stream {stream} has as many messages in the queue as it may, try"
+        " again later", N, "quota: {messages} of the stream"),
+    "quota-bytes": Refusal(452, "4.3.1", "stream {stream} has as much in the queue as it may, try again later", N,
+        "quota: {bytes} of the stream"),
+    "quota-disk": Refusal(452, "4.3.1", "stream {stream} takes as much of the disk as it may, try again later", N,
+        "quota: {share_of_disk} of the stream"),
+    "quota-rate": Refusal(451, "4.7.1", "stream {stream} takes {pace}, try again in {seconds} s", N,
+        "quota: {rate} of the stream"),
+    "client-rate": Refusal(451, "4.7.1", "{client} may send to {pace} recipients, try again in {seconds} s", N,
+        "rate: of the credential or listener"),
+    "client-daily": Refusal(452, "4.7.1", "{client} may send to {limit} recipients a day, and has or would have;"
+        " again from {when}", N, "daily: of the credential or listener"),
     "internal": Refusal(451, "4.3.0", "try again later", N, "a fault of the relay; its log has the trace"),
 }
 

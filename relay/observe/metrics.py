@@ -50,6 +50,10 @@ class Metrics:
             "relay_attempts_total", "Attempts to deliver to a recipient.", ["stream", "provider", "verdict"],
             registry=registry,
         )  # fmt: skip
+        self.guarded = Counter(
+            "relay_guarded_messages_total", "Messages a stream's guard took for bulk mail.",
+            ["stream", "sign", "action"], registry=registry,
+        )  # fmt: skip
         self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
 
     def _declare_queue(self) -> None:
@@ -59,6 +63,9 @@ class Metrics:
         )
         self.oldest = Gauge(
             "relay_queue_oldest_seconds", "Age of the oldest queued recipient.", ["stream"], registry=registry
+        )
+        self.queue_bytes = Gauge(
+            "relay_queue_bytes", "Bytes of mail in the queue.", ["stream"], registry=registry
         )
         self.waiting = Gauge(
             "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
@@ -127,6 +134,8 @@ class Metrics:
             self._child(self.accepted, str(detail.get("listener", "")), event.stream).inc()
         elif name == "refused":
             self._child(self.refused, str(detail.get("reason", "other"))).inc()
+        elif name == "guarded":
+            self._child(self.guarded, event.stream, str(detail["guard"]), str(detail["action"])).inc()
         elif name == "attempted":
             self._child(self.attempts, event.stream, str(detail.get("provider", "")), "host_failed").inc()
         elif name == "reloaded":
@@ -165,6 +174,11 @@ class Metrics:
         for stream, since in oldest.items():
             self.oldest.labels(stream).set(max(0.0, now - since))
         self.gap.set(gap)
+
+    def stock_is(self, sizes: Mapping[str, int]) -> None:
+        """Bytes of mail in the queue, by stream."""
+        for stream, size in sizes.items():
+            self.queue_bytes.labels(stream).set(size)
 
     def waiting_is(self, waiting: Mapping[tuple[str, str], int]) -> None:
         """How many due recipients of a stream wait for which limit."""

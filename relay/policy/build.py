@@ -29,6 +29,7 @@ from relay.policy.entries import (
     StreamEntry,
 )
 from relay.policy.facts import Facts
+from relay.policy.guard import compile_guard
 from relay.policy.model import (
     Example,
     Limits,
@@ -41,6 +42,7 @@ from relay.policy.model import (
     Source,
     Stream,
 )
+from relay.policy.quota import compile_quota
 from relay.policy.recorded import headers_asked
 from relay.policy.replies import compile_replies
 from relay.policy.strict import Node, Problem
@@ -97,6 +99,9 @@ def _stream(placed: Placed[StreamEntry], folder: str) -> Stream:
         objective=Objective(objective.within, objective.share) if objective else None,
         eight_bit=entry.eight_bit,
         brakes=brake_rules(entry.brakes, [placed.origin.at("brakes", one) for one in range(len(entry.brakes))]),
+        guard=compile_guard(entry.guard),
+        require=tuple(entry.require),
+        quota=compile_quota(entry.quota),
         where=placed.origin.where,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from relay.core.pattern import Pattern, covers
 from relay.policy.brakes import brake_complaints
 from relay.policy.conditions import compile_match, empty_matches, names_used, never
+from relay.policy.doorcheck import check_doors
 from relay.policy.draft import Draft, Placed
 from relay.policy.entries import RouteEntry, StreamEntry
 from relay.policy.fields import ONCE_ONLY
@@ -34,6 +35,7 @@ def check_policy(draft: Draft, *, folder: str, listeners: Names, credentials: Na
         *_providers(draft),
         *check_replies(draft),
         *_tests(draft),
+        *check_doors(draft),
     ]
 
 

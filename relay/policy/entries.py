@@ -23,6 +23,7 @@ from relay.policy.fields import (
     TextList,
     Wait,
 )
+from relay.policy.guard import GuardEntry
 from relay.policy.quantities import (
     Address,
     Flag,
@@ -34,7 +35,9 @@ from relay.policy.quantities import (
     Whole,
     as_list,
 )
+from relay.policy.quota import QuotaEntry
 from relay.policy.replies import ReplyEntry
+from relay.policy.requirements import Requirements
 from relay.policy.validate import Entry
 from relay.policy.warmup import WarmupEntry
 
@@ -85,6 +88,9 @@ class StreamEntry(Entry):
     objective: ObjectiveEntry | None = None
     eight_bit: Literal["keep", "encode"] = "keep"
     brakes: list[BrakeEntry] = Field(default_factory=list)
+    guard: GuardEntry | None = None
+    require: Requirements = Field(default_factory=list)
+    quota: QuotaEntry | None = None
 
 
 class SourceEntry(Entry):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relay.policy.decide import Decision, decide
+from relay.policy.guarding import checked
 from relay.policy.model import Example, Policy
 
 
@@ -27,7 +28,8 @@ def run_examples(policy: Policy) -> list[ExampleResult]:
 
 
 def _run(policy: Policy, example: Example) -> ExampleResult:
-    decision = decide(policy, example.given, explain=True)
+    given = example.given
+    decision = checked(policy, decide(policy, given, explain=True), given.headers, len(given.recipients))
     seen = _seen(decision)
     differences = tuple(_differences(example, seen))
     trail = (

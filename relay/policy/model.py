@@ -11,11 +11,14 @@ from typing import Literal
 
 from relay.core.brakes import BrakeRule
 from relay.core.pattern import Pattern
+from relay.core.quota import Quota
 from relay.core.replies import ReplyRule
 from relay.core.reply import Reply
 from relay.core.retry import Retry
 from relay.core.warmup import Warmup
 from relay.policy.facts import Facts
+from relay.policy.guard import Guard
+from relay.policy.requirements import Requirement
 from relay.policy.rules import Condition
 from relay.policy.templates import Template
 
@@ -62,6 +65,9 @@ class Stream:
     objective: Objective | None = None
     eight_bit: Literal["keep", "encode"] = "keep"
     brakes: tuple[BrakeRule, ...] = ()
+    guard: Guard | None = None
+    require: tuple[Requirement, ...] = ()
+    quota: Quota | None = None
     where: str = ""
 
 

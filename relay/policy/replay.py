@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.policy.decide import decide
+from relay.policy.decide import Decision, decide
+from relay.policy.guard import SIGNS, Finding
+from relay.policy.guarding import applied
 from relay.policy.model import Policy
 from relay.policy.recorded import facts_of
 from relay.policy.simulation import DELIVERED, FAILED, Simulation, Trouble
@@ -129,7 +131,7 @@ class Replay:
             return
         self.messages += 1
         self._missing(row)
-        decision = decide(self.new_policy, facts)
+        decision = _guarded(self.new_policy, decide(self.new_policy, facts), row)
         after = decision.stream.name if decision.stream else ""
         example = message or f"refused at {now:.3f}"
         if route != decision.route:
@@ -176,6 +178,14 @@ class Replay:
         """Whether anything would be otherwise."""
         decisions = self.routes or self.streams or self.refusals or self.holds
         return bool(decisions) or self.old.sends != self.new.sends
+
+
+def _guarded(policy: Policy, decision: Decision, row: Row) -> Decision:
+    """The decision as the guard leaves it, where one found bulk mail on the day: the tag says by which sign."""
+    sign, stream = row.get("tags", {}).get("guard"), decision.stream
+    if sign not in SIGNS or stream is None or stream.guard is None:
+        return decision
+    return applied(policy, decision, stream, Finding(sign, "as recorded"))
 
 
 def _note(changes: dict[Pair, Change], before: str, after: str, message: str) -> None:

@@ -121,6 +121,13 @@ class KeyRing:
             return self.aligned(from_domain, entry.selector, entry.algorithm, entry.key)
         return self.find(entry.domain, entry.selector, entry.algorithm, entry.key)
 
+    def record_of(self, name: bytes) -> bytes | None:
+        """The TXT record our own key has at a DNS name like b"r1._domainkey.example.com.", None for another's:
+        the sandbox verifies without DNS."""
+        selector, _, domain = name.decode("ascii", "replace").rstrip(".").partition("._domainkey.")
+        found = (self.find(domain, selector, algorithm) for algorithm in ("rsa", "ed25519"))
+        return next((record_text(signer).encode() for signer in found if signer), None)
+
     def refresh(self) -> None:
         """Forgets everything, so that changed files are read when they are needed next (SIGHUP)."""
         self._found.clear()

@@ -6,6 +6,7 @@ import sqlite3
 
 from relay.queue.filters import CHANGE, FIND, where
 from relay.queue.rows import operator_row
+from relay.queue.stock import Moved, record
 from relay.queue.store import BRAKE_NOTE, End, Filter, Row
 from relay.queue.writing import count, drop
 
@@ -34,13 +35,18 @@ def reschedule(connection: sqlite3.Connection, *, which: Filter, now: float) -> 
     return connection.execute(sql, (now, "queued", *values)).rowcount
 
 
-def remove_recipients(connection: sqlite3.Connection, *, which: Filter, now: float) -> tuple[list[Row], list[str]]:
-    """Deletes recipients and counts them as cancelled; returns who they were, and the messages whose spool
-    file may go once this is committed."""
+def remove_recipients(
+    connection: sqlite3.Connection, *, which: Filter, now: float
+) -> tuple[list[Row], list[str], Moved]:
+    """Deletes recipients and counts them as cancelled; returns who they were, the messages whose spool file
+    may go once this is committed, and what left the queue."""
     clause, values = where(which, now)
     rows = [operator_row(row) for row in connection.execute(FIND.format(where=clause), (*values, -1))]
     connection.executemany(
         "DELETE FROM recipient WHERE message = ? AND idx = ?", [(row.message, row.index) for row in rows]
     )
     count(connection, {End.CANCELLED.value: len(rows)})
-    return rows, drop(connection, dict.fromkeys(row.message for row in rows))
+    moved: Moved = {}
+    unspooled = drop(connection, dict.fromkeys(row.message for row in rows), moved)
+    record(connection, moved)
+    return rows, unspooled, moved

@@ -21,8 +21,9 @@ from typing import Self, TypeVar
 import aiosqlite
 
 from relay.core.message import Prepared
+from relay.core.quota import Stock
 from relay.core.waiting import Mark, Waiting
-from relay.queue import operating, reading, state
+from relay.queue import operating, reading, state, stock
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.spool import Spool
@@ -57,6 +58,7 @@ class SqliteStore:
     ) -> None:  # fmt: skip
         self.spool = spool
         self.swept: tuple[int, set[str]] = (0, set())
+        self.stock = Stock()
         self._writer, self._reader = writer, reader
         self._unchecked = 0  # bytes written since the last checkpoint, roughly: the log's file never shrinks
         self._stored, self._committed = stored, committed
@@ -78,6 +80,7 @@ class SqliteStore:
             await writer
             await reader
             store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
+            store.stock = await hop(writer, stock.load)
             store.swept = store.spool.sweep(await store._read(reading.spooled))
         except BaseException:
             await abandon(writer, reader)
@@ -164,7 +167,8 @@ class SqliteStore:
 
     async def cancel(self, which: Filter) -> list[Row]:
         """Ends recipients for good, as cancelled; returns who they were."""
-        rows, unspooled = await self._change(partial(operating.remove_recipients, which=which, now=time.time()))
+        rows, unspooled, moved = await self._change(partial(operating.remove_recipients, which=which, now=time.time()))
+        self.stock.move(moved)
         self.spool.remove(unspooled)
         return rows
 
@@ -229,6 +233,8 @@ class SqliteStore:
             await self._refuse(taken, error)
             return
         self._committed(time.perf_counter() - begun, len(taken))
+        self.stock.move(group.moved)
+        self.stock.reusable = group.reusable
         self._unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
         self._unchecked += sum(message.content.size for message, _ in taken)
         try:

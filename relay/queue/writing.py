@@ -13,6 +13,7 @@ from relay.core.waiting import Waiting
 from relay.queue.rows import message_values, places, recipient_values
 from relay.queue.spool import FileBody, Spool
 from relay.queue.statements import statements
+from relay.queue.stock import Moved, note, record, reusable
 from relay.queue.store import Settlement, StoreBroken, StoreBusy, StoreFull
 
 FULL = {sqlite3.SQLITE_FULL}
@@ -26,6 +27,8 @@ class Group:
 
     puts: list[Prepared] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
+    moved: Moved = field(default_factory=dict)  # filled by `write_group`
+    reusable: int = 0
 
 
 def fault(error: Exception) -> StoreFull | StoreBusy | StoreBroken:
@@ -50,8 +53,12 @@ def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -
         spool.keep(bodies)
         connection.execute("BEGIN IMMEDIATE")
         waiting = _insert(connection, group.puts)
-        unspooled = settle(connection, group.settlements)
+        unspooled = settle(connection, group.settlements, group.moved)
+        for put in group.puts:
+            note(group.moved, put.stream, 1, put.content.size)
+        record(connection, group.moved)
         connection.execute("COMMIT")
+        group.reusable = reusable(connection)
     except (sqlite3.Error, OSError) as error:
         rollback(connection)
         trouble = fault(error)
@@ -87,9 +94,10 @@ def _inline(message: Prepared) -> bytes | None:
     return None if isinstance(body, FileBody) else b"".join(body.chunks())
 
 
-def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> list[str]:
+def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement], moved: Moved) -> list[str]:
     """Records ends and new due times inside the caller's transaction; returns the ids of messages that
-    are gone and had a spool file. A settlement of an attempt already recorded changes nothing."""
+    are gone and had a spool file; what left is noted in `moved`. A settlement of an attempt already recorded
+    changes nothing."""
     sql, ended, touched = statements(), Counter[str](), dict[str, None]()
     for one in settlements:
         if one.end is None:
@@ -102,15 +110,19 @@ def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) ->
             ended[one.end.value] += done
             touched[one.message] = None
     count(connection, ended)
-    return drop(connection, touched)
+    return drop(connection, touched, moved)
 
 
-def drop(connection: sqlite3.Connection, messages: Iterable[str]) -> list[str]:
-    """Deletes those of the messages that have no recipient left; returns the ids that had a spool file."""
+def drop(connection: sqlite3.Connection, messages: Iterable[str], moved: Moved) -> list[str]:
+    """Deletes those of the messages that have no recipient left, noting in `moved` what they were; returns
+    the ids that had a spool file."""
     gone = []
     for message in messages:
         row = connection.execute(statements()["drop_message"], (message,)).fetchone()
-        if row is not None and row[0]:
+        if row is None:
+            continue
+        note(moved, row[1], -1, -row[2])
+        if row[0]:
             gone.append(message)
     return gone
 

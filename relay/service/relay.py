@@ -51,10 +51,11 @@ from relay.observe.eventlog import EventLog
 from relay.observe.metrics import Metrics
 from relay.observe.objectives import Objectives
 from relay.policy.model import Policy, Source
-from relay.prepare.keys import KeyRing, record_text
+from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.gate import open_gate, save_counts, take_limits
 from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
 from relay.service.settings import (
@@ -128,12 +129,16 @@ class Relay:
         self._make_delivery()
         await self.actions.restore()
         await self.shaping.restore()
+        self.gate = await open_gate(
+            config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
+        )
+        self._opened.push_async_callback(save_counts, self.gate, self.store)
         self._make_intake()
 
     async def _start_sandbox(self) -> int:
         if self.config.delivery.mode != SANDBOX:
             return 0
-        self.sandbox = Sandbox(self.config.data / "sandbox", dns_txt=self._own_key_record)
+        self.sandbox = Sandbox(self.config.data / "sandbox", dns_txt=self.keys.record_of)
         self._opened.push_async_callback(self.sandbox.close)
         return await self.sandbox.start()
 
@@ -170,7 +175,8 @@ class Relay:
     def _make_intake(self) -> None:
         config = self.config
         self.intake = Intake(
-            policy=self.policy, access=self.access, preparer=Preparer(config.hostname, postmaster=config.postmaster),
+            policy=self.policy, access=self.access, gate=self.gate,
+            preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
             verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
@@ -202,6 +208,7 @@ class Relay:
         self.access.replace(rules.credentials, self._senders())
         self.intake.take(listener_standings(config), credential_standings(rules.credentials))
         self.intake.preparer.postmaster = config.postmaster
+        take_limits(self.gate, config, rules.credentials)
         self.objectives.take(promises(rules.policy))
         self.shaping.take_policy()
         self.dispatcher.take_policy()
@@ -242,6 +249,7 @@ class Relay:
         """Brings the gauges up to date: what the queue holds, and how old it is."""
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
+        self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
         self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
         self.objectives.show(self.metrics, time.time())
@@ -282,14 +290,6 @@ class Relay:
         headers = Headers.parse(message.content.header)
         signers = self.keys.signers(stream.signings if stream else (), self.config.hostname)
         return replace(message, content=await self.desk.sign(message.content, headers, signers))
-
-    def _own_key_record(self, name: bytes) -> bytes | None:
-        """The TXT record our own keys would have: the sandbox verifies without DNS."""
-        selector, _, domain = name.decode("ascii", "replace").rstrip(".").partition("._domainkey.")
-        for algorithm in ("rsa", "ed25519"):
-            if signer := self.keys.find(domain, selector, algorithm):
-                return record_text(signer).encode()
-        return None
 
     def _expires(self, message: Prepared) -> float:
         stream = self.policy().streams.get(message.stream)

@@ -22,6 +22,7 @@ from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
+from relay.service.gate import save_for_ever
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
 from relay.service.relay import Relay, Rules
@@ -138,6 +139,7 @@ class Process:
         relay = self.relay
         self._side(relay.pager.run(), "pager")
         self._side(sweep_for_ever(relay.dispatcher), "sweeper")
+        self._side(save_for_ever(relay.gate, relay.store), "counts of clients")
         self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
         self._side(relay.shaping.run(), "shaping")
         relay.store.committer.add_done_callback(self._side_ended)

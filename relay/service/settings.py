@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from relay.config.model import Config, Listener
 from relay.core.limits import Rates
+from relay.core.quota import Allowance
 from relay.deliver.outlets import STARTTLS, Terms
 from relay.deliver.resolve import ResolverSettings
 from relay.deliver.settings import DeliverySettings, opportunistic_context, verified_context
@@ -46,6 +47,18 @@ def listener_standings(config: Config) -> dict[str, Standing]:
 def credential_standings(credentials: dict[str, Credential]) -> dict[str, Standing]:
     """What each credential settles about streams."""
     return {name: Standing(one.stream, one.streams) for name, one in credentials.items()}
+
+
+def allowances(config: Config, credentials: dict[str, Credential]) -> dict[str, Allowance]:
+    """What each credential, and each listener's clients without one, may send; who has no limit is not there."""
+    found = {f"listener {name}": Allowance(one.rate, one.daily or 0) for name, one in config.listeners.items()}
+    found |= {f"credential {name}": Allowance(one.rate, one.daily) for name, one in credentials.items()}
+    return {who: one for who, one in found.items() if one != Allowance()}
+
+
+def ways(config: Config) -> dict[str, str]:
+    """How to reach a stream: the port of the listener whose mail all belongs to it."""
+    return {one.stream: f"port {one.bind.port}" for one in config.listeners.values() if one.stream}
 
 
 def delivery_settings(config: Config, sandbox_port: int) -> DeliverySettings:

@@ -14,8 +14,11 @@ from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import Event
 from relay.core.headers import Headers, split_message
 from relay.core.message import Prepared
+from relay.core.quota import Stock
 from relay.core.reply import Reply
 from relay.inbound.access import Access
+from relay.inbound.disk import Disk
+from relay.inbound.gate import Gatekeeper
 from relay.inbound.intake import Intake, authors
 from relay.inbound.refusals import REFUSALS
 from relay.inbound.standing import NO_STANDING, Standing, together
@@ -48,8 +51,12 @@ class Desk:
             return prepare(*given, **more)
 
         self.preparer.prepare = watched  # type: ignore[method-assign]
+        self.gate = Gatekeeper(
+            policy=lambda: policy, stock=Stock, disk=Disk((folder,), 0), signing=lambda stream, domain: [],
+            publish=self.events.append, clock=lambda: NOW, allowances={}, ways={},
+        )  # fmt: skip
         self.intake = Intake(
-            policy=lambda: policy, access=self.access, preparer=self.preparer, keys=KeyRing(folder),
+            policy=lambda: policy, access=self.access, gate=self.gate, preparer=self.preparer, keys=KeyRing(folder),
             desk=self.desk, put=self.put, publish=self.events.append, clock=lambda: NOW, verp_key=b"k",
             listeners={"apps": listener}, credentials={},
         )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.core.quota import Pace
 from relay.inbound.credentials import (
     Credential,
     dump_credentials,
@@ -47,6 +48,13 @@ def test_a_good_file() -> None:
     assert parse_credentials(dump_credentials(found), "c.yaml") == (found, [])
 
 
+def test_limits() -> None:
+    found, wrong = parse_credentials(f"shop: {{hash: '{HASH}', rate: 100/min, daily: 20000}}\n", "c.yaml")
+    assert wrong == []
+    assert (found["shop"].rate, found["shop"].daily) == (Pace(100, 60), 20_000)
+    assert parse_credentials(dump_credentials(found), "c.yaml") == (found, [])
+
+
 def test_an_empty_file_has_no_accounts() -> None:
     assert parse_credentials("", "c.yaml") == ({}, [])
 
@@ -67,6 +75,10 @@ def test_an_empty_file_has_no_accounts() -> None:
         (f"shop: {{hash: '{HASH}', note: [x]}}\n", "note must be one text"),
         (f"shop: {{hash: '{HASH}', networks: [10.0.0.0/99]}}\n", "'10.0.0.0/99' is not a network"),
         (f"shop: {{hash: '{HASH}', stream: a, streams: [b]}}\n", "give stream or streams, not both"),
+        (f"shop: {{hash: '{HASH}', rate: often}}\n", "rate: `often` is no pace (write whole numbers like 10/s,"),
+        (f"shop: {{hash: '{HASH}', rate: [1]}}\n", "rate must be one text"),
+        (f"shop: {{hash: '{HASH}', daily: many}}\n", "daily: 'many' is no number of recipients (daily: 20000)"),
+        (f"shop: {{hash: '{HASH}', daily: 0}}\n", "daily: '0' is no number of recipients"),
         (f"'sh op': {{hash: '{HASH}'}}\n", "bad name 'sh op'"),
         (f"[a]: {{hash: '{HASH}'}}\n", "key: must be a plain word"),
         (f"a: {{hash: '{HASH}', hash: '{HASH}'}}\n", "hash: given twice"),

@@ -9,10 +9,13 @@ from relay.core.content import Content, MemoryBody
 from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.ids import message_id
 from relay.core.pattern import compile_pattern
+from relay.core.quota import Stock
 from relay.core.reply import reply
 from relay.core.tokens import ReturnPath, decode
 from relay.inbound.access import Access
 from relay.inbound.credentials import Credential
+from relay.inbound.disk import Disk
+from relay.inbound.gate import Gatekeeper
 from relay.inbound.intake import Intake, Standing
 from relay.policy.model import Policy, Pool, Provider, Route, Signing, Source, Stream
 from relay.prepare.keys import KeyRing, generate
@@ -55,8 +58,13 @@ class Door:
 
         async def scenario():
             access, desk = Access({"shop": Credential("shop", "no hash")}, senders={}), SigningDesk()
+            gate = Gatekeeper(
+                policy=lambda: self.rules, stock=Stock, disk=Disk((self.folder,), 0),
+                signing=lambda stream, domain: [], publish=self.events.append, clock=lambda: NOON,
+                allowances={}, ways={},
+            )  # fmt: skip
             intake = Intake(
-                policy=lambda: self.rules, access=access, preparer=Preparer("relay.example.com"),
+                policy=lambda: self.rules, access=access, gate=gate, preparer=Preparer("relay.example.com"),
                 keys=KeyRing(self.folder), desk=desk, put=self.put, publish=self.events.append, clock=lambda: NOON,
                 verp_key=KEY, listeners={"apps": self.listener}, credentials={"shop": self.credential},
             )  # fmt: skip

@@ -25,6 +25,9 @@ FACTS = dict.fromkeys(
         "address",
         "allowed",
         "hops",
+        "stream",
+        "pace",
+        "when",
     ],
     "x",
 )

@@ -86,6 +86,15 @@ def test_newsletters_that_would_ride_with_the_codes(tmp_path):
     assert replay.new.results["transactional"].delivered > replay.old.results["transactional"].delivered
 
 
+def test_what_a_guard_had_found_is_found_again(tmp_path):
+    rows = [row | {"stream": "marketing", "tags": {"guard": "recipients"}} if row["stream"] == "transactional"
+            and row["event"] == "accepted" else row for row in day() if row.get("stream")]  # fmt: skip
+    guard = ("priority: 100", "priority: 100\n    guard: {bulk: reroute, to: marketing}")
+    (tmp_path / "with").mkdir(), (tmp_path / "without").mkdir()
+    assert played(tmp_path / "with", guard, rows=rows).streams == {}
+    assert list(played(tmp_path / "without", rows=rows).streams) == [("marketing", "transactional")]
+
+
 def test_a_header_nobody_asked_for_then_is_told(tmp_path):
     replay = played(tmp_path, ("List-Unsubscribe: present", "X-Bulk: present"))
     assert replay.not_recorded == {"x-bulk": 400}

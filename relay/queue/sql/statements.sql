@@ -22,7 +22,7 @@ WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
 
 -- name: drop_message
 DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)
-RETURNING spooled;  -- not "body IS NULL": SQLite 3.40 answers 0 to that for a NULL in this table
+RETURNING spooled, stream, size;  -- not "body IS NULL": SQLite 3.40 answers 0 to that for a NULL in this table
 
 -- name: due
 SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified FROM recipient
@@ -65,3 +65,11 @@ ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value;
 
 -- name: forget
 DELETE FROM state WHERE kind = ?1 AND key = ?2;
+
+-- name: stock
+INSERT INTO state (kind, key, value) VALUES (?1, ?2, json_array(?3, ?4))
+ON CONFLICT (kind, key) DO UPDATE
+SET value = json_array(json_extract(value, '$[0]') + ?3, json_extract(value, '$[1]') + ?4);
+
+-- name: count_stock
+SELECT stream, COUNT(*), SUM(size) FROM message GROUP BY stream;

@@ -1,0 +1,251 @@
+"""The last question before a message is prepared: may it come in, there and now?
+
+    guard (bulk mail in the wrong stream) ─► require ─► disk ─► quota of the stream ─► rate of the client
+
+What can never pass is refused before what can pass later. A stream at its quota says 4xx while the others
+take mail; below the reserve of the disk all say it. A place that was given is counted at once and given back
+when the message is not stored after all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from relay.core.envelope import Client, Submission
+from relay.core.events import Event
+from relay.core.fingerprint import Likeness
+from relay.core.headers import Headers
+from relay.core.prose import prose
+from relay.core.quota import Allowance, Day, Meter, Stock
+from relay.core.reply import Reply
+from relay.inbound.disk import Disk
+from relay.inbound.refusals import Refused
+from relay.policy.decide import Decision
+from relay.policy.guard import Finding, Guard, plain_sign
+from relay.policy.guarding import applied
+from relay.policy.model import Policy, Stream
+from relay.policy.require import missing
+
+KIND = "daily"  # what the store remembers of today's counts
+QUOTA_REASONS = {"messages": "quota-messages", "bytes": "quota-bytes", "disk": "quota-disk"}
+Signing = Callable[[Stream, str], list[str]]
+Recall = Callable[[str], Awaitable[Mapping[str, object]]]
+Remember = Callable[[str, Mapping[str, object]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Account:
+    """What one credential, or one listener's clients without, have sent."""
+
+    allowance: Allowance
+    meter: Meter | None
+    day: Day
+
+    def take(self, number: int, now: float) -> None:
+        if self.meter:
+            self.meter.take(number, now)
+        self.day.take(number, now)
+
+    def give(self, number: int, now: float) -> None:
+        if self.meter:
+            self.meter.give(number)
+        self.day.take(-number, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The answer: a refusal with its reason, or a place with the stream, tags and hold that are to be."""
+
+    decision: Decision
+    into: Stream
+    refusal: Reply | None = None
+    reason: str = ""
+    size: int = 0
+    recipients: int = 0
+    account: Account | None = None
+
+
+class Gatekeeper:
+    """One for the process. `stock` is what the queue holds; `allowances` are by "credential NAME" and
+    "listener NAME"; `ways` says by stream how to reach it; `signing` which domains sign for a From domain."""
+
+    def __init__(
+        self, *, policy: Callable[[], Policy], stock: Callable[[], Stock], disk: Disk, signing: Signing,
+        publish: Callable[[Event], None], clock: Callable[[], float],
+        allowances: Mapping[str, Allowance], ways: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self.policy, self.stock, self.disk, self.signing = policy, stock, disk, signing
+        self.publish, self.clock, self.ways = publish, clock, ways
+        self.allowances = allowances
+        self._accounts: dict[str, Account] = {}
+        self._days: dict[str, Day] = {}
+        self._saved: dict[str, tuple[int, int]] = {}
+        self._meters: dict[str, Meter] = {}
+        self._coming: dict[str, tuple[int, int]] = {}
+        self._likeness: dict[str, tuple[Guard, Likeness]] = {}
+
+    def take(self, allowances: Mapping[str, Allowance], ways: Mapping[str, str]) -> None:
+        """Replaces what a reload may change; what was counted stays."""
+        self.allowances, self.ways = allowances, ways
+
+    def ask(self, submission: Submission, headers: Headers, decision: Decision) -> Passage:
+        """Whether and how the message may come in. What it takes is given back by `left`."""
+        stream = decision.stream
+        assert stream is not None, "asked only of mail that the policy takes"
+        if stream.guard is not None and (finding := self._finding(submission, headers, stream, stream.guard)):
+            self._tell(submission, decision, stream.guard, finding)
+            decision = applied(self.policy(), decision, stream, finding, self.ways.get(stream.guard.to, ""))
+            if decision.stream is None or decision.refusal is not None:
+                return Passage(decision, stream, decision.refusal, "bulk-mail")
+            stream = decision.stream
+        if stream.require:
+            name, signing = stream, self.signing
+            if lacking := missing(decision, stream.require, headers, lambda domain: signing(name, domain)):
+                text = f"stream {stream.name} requires {'; '.join(lacking)}"
+                return _denied(decision, stream, Refused("requirement", text=text))
+        return self._counted(submission, decision, stream)
+
+    def left(self, passage: Passage, *, stored: bool) -> None:
+        """The message is in the queue (which counts it now), or was not taken after all."""
+        name = passage.into.name
+        messages, size = self._coming[name]
+        self._coming[name] = (messages - 1, size - passage.size)
+        if stored:
+            return
+        if meter := self._meters.get(name):
+            meter.give(1)
+        if passage.account is not None:
+            passage.account.give(passage.recipients, self.clock())
+
+    # The guard
+
+    def _finding(
+        self, submission: Submission, headers: Headers, stream: Stream, guard: Guard
+    ) -> Finding | None:
+        finding = plain_sign(guard, headers, len(submission.envelope.recipients))
+        if finding is None and guard.same:
+            finding = self._same_content(submission, stream.name, guard)
+        return finding
+
+    def _tell(self, submission: Submission, decision: Decision, guard: Guard, finding: Finding) -> None:
+        client, stream = submission.client, decision.stream
+        detail = {
+            "guard": finding.sign, "action": guard.action, "text": finding.words,
+            "listener": client.listener, "credential": client.credential,
+        }  # fmt: skip
+        if guard.action == "reroute":
+            detail["to"] = guard.to
+        self.publish(Event(
+            "guarded", self.clock(), message=submission.id, stream=stream.name if stream else "",
+            route=decision.route, sender=submission.envelope.sender, tags=decision.tags, detail=detail,
+        ))  # fmt: skip
+
+    def _same_content(self, submission: Submission, stream: str, guard: Guard) -> Finding | None:
+        known, likeness = self._likeness.get(stream, (None, None))
+        if likeness is None or known != guard:  # a reload has changed it
+            likeness = Likeness(guard.same, guard.within_s)
+            self._likeness[stream] = (guard, likeness)
+        content = submission.content
+        text = prose(content.header, next(iter(content.body.chunks()), b""))
+        people = [one.address for one in submission.envelope.recipients]
+        if not likeness.is_bulk(text, people, self.clock()):
+            return None
+        return Finding("same_content", f"the same text to more than {guard.same} recipients in {guard.within_s:g} s")
+
+    # What may be taken now
+
+    def _counted(self, submission: Submission, decision: Decision, stream: Stream) -> Passage:
+        now = self.clock()
+        size, number = submission.content.size, len(submission.envelope.recipients)
+        coming = self._coming.get(stream.name, (0, 0))
+        self.disk.look(now)
+        free = self.disk.free + self.stock().reusable
+        if free - sum(one for _, one in self._coming.values()) - size < self.disk.kept:
+            return _denied(decision, stream, Refused("disk-reserve"))
+        if stream.quota is not None and (refused := self._over_quota(stream, coming, size, free, now)):
+            return _denied(decision, stream, refused)
+        who, account = self._account(submission.client)
+        if account is not None and (refused := _over_allowance(who, account, number, now)):
+            return _denied(decision, stream, refused)
+        self._coming[stream.name] = (coming[0] + 1, coming[1] + size)
+        if meter := self._meters.get(stream.name):
+            meter.take(1, now)
+        if account is not None:
+            account.take(number, now)
+        return Passage(decision, stream, None, "", size, number, account)
+
+    def _over_quota(
+        self, stream: Stream, coming: tuple[int, int], size: int, free: float, now: float
+    ) -> Refused | None:
+        quota, stock = stream.quota, self.stock()
+        assert quota is not None
+        messages, queued = stock.of(stream.name)
+        room = free + stock.size - self.disk.kept
+        if what := quota.over(messages + coming[0] + 1, queued + coming[1] + size, room):
+            return Refused(QUOTA_REASONS[what], stream=stream.name)
+        meter = self._meter(stream)
+        if meter is not None and (ready := meter.ready_at(1, now)) > now:
+            return Refused("quota-rate", stream=stream.name, pace=meter.pace.text, seconds=_wait(ready, now))
+        return None
+
+    def _meter(self, stream: Stream) -> Meter | None:
+        """The stream's meter; a new pace after a reload begins with an empty one."""
+        pace = stream.quota.pace if stream.quota else None
+        meter = self._meters.get(stream.name)
+        if pace is None:
+            self._meters.pop(stream.name, None)
+            return None
+        if meter is None or meter.pace != pace:
+            meter = self._meters[stream.name] = Meter(pace)
+        return meter
+
+    def _account(self, client: Client) -> tuple[str, Account | None]:
+        who = f"credential {client.credential}" if client.credential else f"listener {client.listener}"
+        allowance = self.allowances.get(who)
+        if allowance is None:
+            return who, None
+        account = self._accounts.get(who)
+        if account is None or account.allowance != allowance:
+            meter = Meter(allowance.pace) if allowance.pace else None
+            account = self._accounts[who] = Account(allowance, meter, self._days.setdefault(who, Day()))
+        return who, account
+
+    # What outlives a restart
+
+    async def load(self, recall: Recall) -> None:
+        """Takes up today's counts where they were left."""
+        for who, row in (await recall(KIND)).items():
+            if isinstance(row, list) and len(row) == 2:
+                self._days[who] = Day(*row)
+                self._saved[who] = (row[0], row[1])
+
+    async def save(self, remember: Remember) -> None:
+        """Keeps what has changed of today's counts; costs nothing when nothing has."""
+        now = {who: (day.number, day.used) for who, day in self._days.items() if who in self.allowances}
+        changes: dict[str, object] = {who: list(row) for who, row in now.items() if self._saved.get(who) != row}
+        changes |= {who: None for who in self._saved if who not in now}
+        if changes:
+            await remember(KIND, changes)
+            self._saved = now
+
+
+def _denied(decision: Decision, stream: Stream, refused: Refused) -> Passage:
+    return Passage(decision, stream, refused.reply, refused.reason)
+
+
+def _over_allowance(who: str, account: Account, number: int, now: float) -> Refused | None:
+    """The refusal for a client that has sent what it may."""
+    daily = account.allowance.daily
+    if daily and (ready := account.day.ready_at(number, daily, now)) > now:
+        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ready))
+        return Refused("client-daily", client=who, limit=daily, when=when)
+    if account.meter and (ready := account.meter.ready_at(number, now)) > now:
+        return Refused("client-rate", client=who, pace=account.meter.pace.text, seconds=_wait(ready, now))
+    return None
+
+
+def _wait(ready: float, now: float) -> int:
+    """Whole seconds to wait, at least one."""
+    return max(1, round(ready - now))
