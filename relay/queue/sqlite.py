@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,8 @@ from relay.queue.store import (
     Tally,
 )
 from relay.queue.writing import Group, fault, write_group
+
+log = logging.getLogger("relay.queue")
 
 GROUP_MOST = 200  # puts a transaction: bounds how long the first one waits for the last
 CHECKPOINT_BYTES = 16 << 20
@@ -264,7 +267,11 @@ class SqliteStore:
         if isinstance(error, StoreBroken):
             raise error
         await self._checkpoint("PASSIVE")  # a log that starts over needs no new room
-        if self._settlements:
+        if self._settlements and self._closing and not taken:
+            # a stop does not wait for room: what was delivered and not recorded is sent once more (RFC 1047)
+            log.error("%d attempts could not be recorded before the stop: %s", len(self._settlements), error)
+            self._settlements.clear()
+        elif self._settlements:
             await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
             self._wake.set()
 

@@ -55,6 +55,19 @@ def test_mail_is_delivered_recorded_and_told():
 
 
 @pytest.mark.parametrize("remember", [True, False])
+def test_a_message_to_many_is_one_transaction_also_on_an_idle_connection(remember):
+    async def scenario():
+        async with Stage(rules(), remember=remember) as stage:
+            stage.receivers["example.net"] = receiver = Receiver()
+            for n in range(3):
+                await stage.accept(fresh(stage, f"m{n}", "bob@example.net", "eve@example.net", "mal@example.net"))
+                await asyncio.sleep(1)
+            assert [len(to) for _, to, _ in receiver.taken] == [3, 3, 3]
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("remember", [True, False])
 def test_a_code_takes_the_next_place_and_not_the_last(remember):
     async def scenario():
         async with Stage(rules(limits=Limits(connections=1)), remember=remember) as stage:

@@ -135,3 +135,21 @@ def test_a_listener_that_fails_stops_the_queue_but_what_is_durable_is_answered(t
                 await store.put(message("m3"))
 
     asyncio.run(scenario())
+
+
+def test_a_stop_does_not_wait_for_room_on_a_full_disk(tmp_path, monkeypatch):
+    """The attempt is not recorded, so the message goes once more: rare, and better than a stop that hangs."""
+
+    def full(connection, *, spool, group):
+        raise fault(OSError(errno.ENOSPC, "No space left on device"))
+
+    async def scenario():
+        async with asyncio.timeout(10), opened(tmp_path) as store:
+            await store.put(message("m1"))
+            monkeypatch.setattr(module, "write_group", full)
+            store.settle_soon([Settlement("m1", 0, 1, End.DELIVERED)])
+        monkeypatch.undo()
+        async with opened(tmp_path) as again:
+            assert (await again.tally()).queued == {"transactional": 1}
+
+    asyncio.run(scenario())
