@@ -16,6 +16,7 @@ from relay.cli import (
     dkim,
     events,
     explain,
+    limits,
     policy,
     queue,
     replay,
@@ -29,8 +30,8 @@ from relay.cli.failure import Failed, Misused
 from relay.cli.options import ConfigOption, noun
 
 app = noun("relay", "A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 wrong usage.")
-for group in (policy.app, queue.app, stream.app, brakes.app, source.app, dkim.app, credential.app, sandbox.app,
-              events.app):  # fmt: skip
+for group in (policy.app, queue.app, stream.app, brakes.app, source.app, limits.app, dkim.app, credential.app,
+              sandbox.app, events.app):  # fmt: skip
     app.add_typer(group)
 policy.app.command("replay")(replay.replay)
 app.command("check")(check.check)

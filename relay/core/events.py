@@ -12,6 +12,7 @@ NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
     "held", "released", "cancelled", "reloaded", "guarded",
     "stream_paused", "stream_released", "source_paused", "source_released",
+    "source_limited", "limit_ended",
 })
 NONE: Mapping[str, object] = MappingProxyType({})
 

@@ -101,6 +101,12 @@ class Lanes:
         outlet.ready = 0
         return taken
 
+    def take_lane(self, outlet: Outlet, stream: str) -> list[Waiting]:
+        """Takes out what one stream has here, because it is to leave this destination alone."""
+        taken = list(outlet.lanes.pop(stream, ()))
+        outlet.ready -= len(taken)
+        return taken
+
     def sweep(self, unwanted: Callable[[Waiting], bool]) -> list[Waiting]:
         """Takes out whatever the function names (expired mail that never got a slot); drops empty outlets."""
         taken: list[Waiting] = []

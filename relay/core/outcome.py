@@ -93,7 +93,8 @@ class Outcome:
     """The end of one attempt for one recipient. `kind` is the bounce class ("" when delivered),
     `reply` the server's words when it spoke, `text` one line for people in every case, `trouble` what
     went wrong when no reply says it. `untouched`: this was no attempt at all, the recipient may be
-    tried again at once and nothing is counted against it."""
+    tried again at once and nothing is counted against it. A reply rule may have decided: `rule` is its
+    "name (file:line)", `again_s` its wait in place of the schedule's."""
 
     verdict: Verdict
     scope: Scope
@@ -103,6 +104,8 @@ class Outcome:
     text: str = ""
     trouble: Trouble | None = None
     untouched: bool = False
+    again_s: float | None = None
+    rule: str = ""
 
     @property
     def status(self) -> str:

@@ -20,10 +20,14 @@ class Retry:
         base = self.after_s[attempts - 1] if attempts <= len(self.after_s) else self.then_s
         return base * (1 + self.jitter * (2 * chance - 1))
 
-    def next_due(self, *, now: float, received_at: float, attempts: int, chance: float) -> float:
+    def next_due(
+        self, *, now: float, received_at: float, attempts: int, chance: float, asked_s: float | None = None
+    ) -> float:
         """Unix time of the next attempt; the last one is placed at the expiry itself, never after it,
-        so that no message dies with a try left unused."""
-        return min(now + self.wait_s(attempts, chance), max(now, received_at + self.expire_s))
+        so that no message dies with a try left unused. `asked_s` is a wait the receiver asked for: it stands
+        in place of the schedule's, and is spread to the later side only."""
+        wait_s = self.wait_s(attempts, chance) if asked_s is None else asked_s * (1 + self.jitter * chance)
+        return min(now + wait_s, max(now, received_at + self.expire_s))
 
     def expired(self, *, now: float, received_at: float) -> bool:
         """Whether the message has had its time."""

@@ -17,7 +17,7 @@ from relay.core.outcome import Outcome, Phase, Scope, Trouble, judge
 from relay.core.waiting import Waiting
 from relay.deliver.connection import Connection
 from relay.deliver.contact import Contact
-from relay.deliver.outlets import GateKey, Gates, Hand, Links, OutletKey, Terms
+from relay.deliver.outlets import GateKey, Gates, Hand, Heard, Links, OutletKey, Terms
 from relay.deliver.resolve import Route
 from relay.deliver.restraint import UNRESTRAINED, Door, Restraint
 from relay.deliver.room import EVERYWHERE, Room, Standing
@@ -32,18 +32,20 @@ SHARE_AFTER = 10  # messages a connection carries before it gives way to a site 
 
 class Connector:
     """All connections. `make_contact` knows how to connect; `settle` takes mail for which no delivery was
-    begun, with its outcome and provider. `connections` bounds them all."""
+    begun, with its outcome and provider; `park` takes mail whose sources are all paused by replies.
+    `connections` bounds them all."""
 
     def __init__(
         self, lanes: Lanes, routing: Routing, *, policy: Callable[[], Policy],
         make_contact: Callable[[Source, Route, Terms], Contact],
         settle: Callable[[Sequence[Waiting], Outcome, str], None], clock: Callable[[], float], connections: int,
+        heard: Heard, park: Callable[[Sequence[Waiting]], None],
         restraint: Restraint = UNRESTRAINED,
     ) -> None:  # fmt: skip
         self.restraint = restraint
         self.lanes, self.routing, self.policy, self.settle = lanes, routing, policy, settle
         self.make_contact, self.clock, self.connections = make_contact, clock, connections
-        self.gates = Gates()
+        self.gates, self.park = Gates(heard), park
         self.links: dict[OutletKey, Links] = {}
         self.hands: dict[Connection, Hand] = {}
         self.open = 0
@@ -83,7 +85,7 @@ class Connector:
             pool = self.policy().pools.get(hand.key[0])
             same = terms.counted == hand.terms.counted and terms.starttls is hand.terms.starttls
             if same and pool and hand.source in pool.sources:
-                hand.gate.set_rates(terms.rates)
+                self.gates.gate(hand.source, terms)  # which takes the limits in force
             else:
                 hand.ending = True
                 connection.quit()
@@ -130,7 +132,7 @@ class Connector:
         """Opens one more connection for the outlet, if some source may."""
         now, terms, key = self.clock(), self.routing.terms(links.route), (outlet.pool, outlet.site)
         pool = self.policy().pools.get(outlet.pool)
-        sources, again, paused = usable(pool, links.route) if pool else [], float("inf"), 0
+        sources, again, paused, parted = usable(pool, links.route) if pool else [], float("inf"), 0, 0
         for source in sources:
             reason, until = Door(self.restraint, source.name, terms.provider, now).why_not(self.lanes.order(outlet))
             if not reason:
@@ -143,8 +145,11 @@ class Connector:
             if reason in ("", "connections"):
                 self._ask_for_place(links, key, hand.passes if room else EVERYWHERE, idle=may)
             paused += reason == "destination_paused"
+            parted += reason == "reply_rule"
             again = min(again, until if reason else again)
-        if sources and paused == len(sources) and not links.all and not links.opening:
+        if sources and parted == len(sources):
+            self.park(self.lanes.drain(outlet))
+        elif sources and paused == len(sources) and not links.all and not links.opening:
             text = PAUSED.format(reason=self.gates.trouble(sources[0], outlet.site))
             self.settle(self.lanes.drain(outlet), judge(Trouble.CONNECT_FAILED, Phase.CONNECT, text), terms.provider)
         else:
@@ -184,7 +189,11 @@ class Connector:
         found.wake()
 
     def _unreachable(self, links: Links, hand: Hand, outcome: Outcome) -> None:
-        """A cycle over all hosts failed. If others work, they refuse more, not us."""
+        """A cycle over all hosts failed. If others work, they refuse more, not us; if their words paused this
+        source, another may."""
+        if self.gates.paused(hand.source, hand.terms):
+            self.serve_again(hand.key)
+            return
         if links.all:
             hand.gate.refused_more()
             return
@@ -259,7 +268,7 @@ class Connector:
         if not hand.ending:
             hand.ending = (
                 self.draining or 0 < most <= connection.begun or self._too_many(hand)
-                or self._gives_way(connection, hand)
+                or self.gates.paused(hand.source, hand.terms) or self._gives_way(connection, hand)
             )  # fmt: skip
         return hand.ending
 

@@ -15,12 +15,14 @@ from relay.core.lanes import LaneRules, Lanes
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Verdict
 from relay.core.waiting import Waiting
-from relay.deliver.connection import Connection
+from relay.deliver.actions import Actions
+from relay.deliver.connection import Connection, Peer
 from relay.deliver.connector import Connector
 from relay.deliver.contact import Contact
 from relay.deliver.job import Job, make_job
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
+from relay.deliver.parking import Parking
 from relay.deliver.resolve import Route
 from relay.deliver.restraint import OF_SOURCE, UNRESTRAINED, Door, Restraint
 from relay.deliver.routing import Routing
@@ -32,22 +34,24 @@ from relay.smtp.happenings import Result
 
 class Dispatcher:
     """The feed of all connections. `left` hears how many of a stream's due recipients got under way;
-    `make_contact` knows how to connect (service wires it)."""
+    `make_contact` knows how to connect (service wires it); `again` has a stream's queue read anew."""
 
     def __init__(
         self, routing: Routing, loader: Loader, *,
         policy: Callable[[], Policy], make_contact: Callable[[Source, Route, Terms, Dispatcher], Contact],
         left: Callable[[str, int], None], clock: Callable[[], float], connections: int,
+        actions: Actions, again: Callable[[str], None],
         restraint: Restraint = UNRESTRAINED,
     ) -> None:  # fmt: skip
         self.restraint = restraint
         self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.left, self.clock = policy, left, clock
-        self.lanes = Lanes({})
+        self.lanes, self.actions = Lanes({}), actions
+        self.parking = Parking(self, actions, again)
         self.connector = Connector(
             self.lanes, routing, policy=policy, settle=self._settle, clock=clock, connections=connections,
             make_contact=lambda source, route, terms: make_contact(source, route, terms, self),
-            restraint=restraint,
+            heard=actions, park=self.parking.park, restraint=restraint,
         )  # fmt: skip
         self.jobs: set[Job] = set()
         self.tasks = Tasks()
@@ -79,6 +83,8 @@ class Dispatcher:
         self.routing.find(waiting, self._routed, self.unroutable)
 
     def _routed(self, waiting: Waiting, route: Route) -> None:
+        if self.parking.takes(waiting, route):
+            return
         pool = self._pool(waiting.stream)
         self.connector.reach(self.lanes.push(waiting, pool, route.site), route)
 
@@ -156,10 +162,20 @@ class Dispatcher:
         outcomes = [outcome for outcome, skip in zip(result.outcomes, untouched, strict=True) if not skip]
         if places:
             peer = connection.peer
+            if any(outcome.verdict is not Verdict.DELIVERED for outcome in outcomes):
+                outcomes = self.actions.judge(peer, self._terms(connection), job.stream, outcomes)
             attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
             self.settler.settle(job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on)
         if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
             self.connector.hands[connection].gate.worked()
+
+    def _terms(self, connection: Connection) -> Terms:
+        return self.routing.terms(self.connector.links[self.connector.hands[connection].key].route)
+
+    def tried(self, terms: Terms, peer: Peer, outcome: Outcome) -> None:
+        """One host of a cycle failed; the next is tried."""
+        self.settler.tried(peer, outcome)
+        self.actions.hear(peer, terms, outcome)
 
     def closed(self, connection: Connection, outcome: Outcome | None) -> None:
         """The connection is gone: its slot is free for another."""

@@ -31,6 +31,7 @@ async def drain(dispatcher: Dispatcher, within_s: float) -> int:
     await dispatcher.connector.tasks.cancel()
     await dispatcher.tasks.cancel()
     await dispatcher.settler.tasks.cancel()
+    await dispatcher.actions.close()
     return cut
 
 

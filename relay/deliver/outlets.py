@@ -4,8 +4,11 @@ provider bears from a source, breakers leave a site alone that a source cannot r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from relay.core.ledger import Action
 from relay.core.limits import Breaker, Gate, Rates
+from relay.core.replies import ReplyRule
 from relay.deliver.connection import Connection
 from relay.deliver.resolve import Route
 from relay.policy.model import Policy, Provider, Source
@@ -20,13 +23,15 @@ STARTTLS = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a site is dealt with: limits, TLS, the name limits are counted under, and where that is written."""
+    """How a site is dealt with: limits, TLS, the name limits are counted under, where that is written, and the
+    reply rules in the order in which they are asked."""
 
     provider: str
     counted: str
     rates: Rates
     starttls: StartTls
     where: str
+    replies: tuple[ReplyRule, ...] = ()
 
 
 OutletKey = tuple[str, str]
@@ -70,26 +75,41 @@ class Links:
         return [connection for connection in self.all if connection.idle]
 
 
+class Heard(Protocol):
+    """What replies led to."""
+
+    def rates(self, source: str, terms: Terms) -> Rates: ...
+
+    def source_pause(self, source: str, counted: str) -> Action | None: ...
+
+
 class Gates:
     """One gate for each source and provider; where no provider is known, for each source and site. A breaker
     for each source and site: what one site of a provider is like says nothing of the others, and anyone may
-    publish an MX that names a provider's host."""
+    publish an MX that names a provider's host. `heard` lowers limits after replies, and pauses sources."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
         self.gates: dict[GateKey, Gate] = {}
         self.breakers: dict[tuple[str, str], Breaker] = {}
 
     def gate(self, source: Source, terms: Terms) -> Gate:
-        """The gate, with the limits the policy has now: a reload counts at once."""
-        key = (source.name, terms.counted)
+        """The gate, with the limits in force now: a reload counts at once."""
+        key, rates = (source.name, terms.counted), self.heard.rates(source.name, terms)
         found = self.gates.get(key)
         if found is None:
-            found = self.gates[key] = Gate(terms.rates)
-        found.set_rates(terms.rates)
+            found = self.gates[key] = Gate(rates)
+        found.set_rates(rates)
         return found
+
+    def paused(self, source: Source, terms: Terms) -> bool:
+        """Whether a reply rule keeps the source from there."""
+        return self.heard.source_pause(source.name, terms.counted) is not None
 
     def why_not(self, source: Source, site: str, terms: Terms, now: float) -> tuple[str, float]:
         """("", now) when the source may connect to the site, or (reason, when to ask again)."""
+        if pause := self.heard.source_pause(source.name, terms.counted):
+            return "reply_rule", pause.until
         breaker = self.breakers.get((source.name, site))
         if breaker is not None and breaker.is_open(now):
             return "destination_paused", breaker.until
@@ -127,5 +147,6 @@ def terms_for(policy: Policy, route: Route) -> Terms:
     )  # fmt: skip
     catches_all = provider is policy.providers[-1]
     counted = f"site {route.site}" if catches_all else provider.name
-    return Terms(provider.name, counted, rates, STARTTLS[limits.tls], provider.where)
+    replies = provider.replies if catches_all else provider.replies + policy.providers[-1].replies
+    return Terms(provider.name, counted, rates, STARTTLS[limits.tls], provider.where, replies)
 

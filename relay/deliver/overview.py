@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from relay.core.lanes import Outlet
+from relay.deliver.actions import Actions
 from relay.deliver.dispatcher import Dispatcher
 from relay.deliver.shaping import Shaping
 from relay.deliver.sources import in_turn
@@ -18,12 +19,16 @@ def waiting(dispatcher: Dispatcher) -> dict[tuple[str, str], int]:
             if lane:
                 reason = _why(dispatcher, outlet, stream)
                 found[(stream, reason)] = found.get((stream, reason), 0) + len(lane)
+    for stream, count in dispatcher.parking.counts.items():
+        found[(stream, "reply_rule")] = found.get((stream, "reply_rule"), 0) + count
     return found
 
 
-def shaping(shaping: Shaping) -> tuple[dict[tuple[str, str], int], list[str]]:
-    """Brakes in force by stream and rule, and the sources that are paused."""
-    return Counter((one.stream, one.rule) for one in shaping.brakes.trips.values()), list(shaping.health.paused)
+def shaping(shaping: Shaping, actions: Actions) -> tuple[dict[tuple[str, str], int], set[tuple[str, str]]]:
+    """Brakes in force by stream and rule, and (source, provider) of what is paused; provider "" is everyone."""
+    everywhere = {(source, "") for source in shaping.health.paused}
+    brakes = Counter((one.stream, one.rule) for one in shaping.brakes.trips.values())
+    return brakes, everywhere | actions.paused_sources()
 
 
 def _why(dispatcher: Dispatcher, outlet: Outlet, stream: str) -> str:

@@ -51,6 +51,10 @@ class Pager:
         for waiting in backlog.due(self.clock()):
             self.place(waiting)
 
+    def reread(self, stream: str) -> None:
+        """Reads one stream anew: some of its mail was left to the store."""
+        self.backlog(stream).restart()
+
     def restart(self) -> None:
         """Reads everything anew: the store was changed by an operator."""
         for backlog in self.backlogs.values():

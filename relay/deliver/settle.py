@@ -60,6 +60,8 @@ class Attempt:
         facts["delay_s"] = round(self.ended_at - place.received_at, 6)
         if outcome.kind:
             facts["class"] = outcome.kind
+        if outcome.rule:
+            facts["rule"] = outcome.rule
         return facts
 
 
@@ -154,7 +156,9 @@ class Settler:
 
     def _defer(self, ledger: Ledger, place: Waiting, outcome: Outcome, retry: Retry) -> None:
         now, count = self.clock(), place.attempts + 1
-        due = retry.next_due(now=now, received_at=place.received_at, attempts=count, chance=self.chance())
+        due = retry.next_due(
+            now=now, received_at=place.received_at, attempts=count, chance=self.chance(), asked_s=outcome.again_s
+        )
         told = self._delay_notice(ledger, place, outcome, now)
         if told is not None:
             ledger.told.append(told)

@@ -33,3 +33,5 @@ def sweep(dispatcher: Dispatcher) -> None:
     if gone := dispatcher.lanes.sweep(expired):
         dispatcher.unroutable(gone, judge(Trouble.EXPIRED, Phase.CONNECT))
     dispatcher.connector.sweep()
+    dispatcher.parking.sweep()
+    dispatcher.actions.expire()  # a timer knows nothing of a clock that was set

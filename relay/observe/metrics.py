@@ -116,8 +116,9 @@ class Metrics:
             "relay_brakes", "Brakes in force, an operator's pause included.", ["stream", "rule"], registry=registry
         )
         self.source_paused = Gauge(
-            "relay_source_paused", "1 for each source that is left alone.", ["source"], registry=registry
-        )
+            "relay_source_paused", "1 for each source that is left alone, provider \"\": towards everyone.",
+            ["source", "provider"], registry=registry,
+        )  # fmt: skip
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
@@ -185,14 +186,15 @@ class Metrics:
         for (stream, reason), count in waiting.items():
             self.waiting.labels(stream, reason).set(count)
 
-    def shaping_is(self, brakes: Mapping[tuple[str, str], int], sources: Iterable[str]) -> None:
-        """How many brakes of a stream's rules are in force, and which sources are paused."""
+    def shaping_is(self, brakes: Mapping[tuple[str, str], int], sources: Iterable[tuple[str, str]]) -> None:
+        """How many brakes of a stream's rules are in force, and which sources are paused towards which providers,
+        "" for all."""
         self.brakes.clear()
         for (stream, rule), count in brakes.items():
             self.brakes.labels(stream, rule).set(count)
         self.source_paused.clear()
-        for source in sources:
-            self.source_paused.labels(source).set(1)
+        for source, provider in sources:
+            self.source_paused.labels(source, provider).set(1)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -44,6 +44,7 @@ from relay.policy.model import (
 )
 from relay.policy.quota import compile_quota
 from relay.policy.recorded import headers_asked
+from relay.policy.replies import compile_replies
 from relay.policy.strict import Node, Problem
 from relay.policy.warmup import warmup_of
 
@@ -135,7 +136,8 @@ def _provider(placed: Placed[ProviderEntry]) -> Provider:
         messages_per_second=entry.messages or 0.0,
         tls=entry.tls,
     )
-    return Provider(placed.name, tuple(placed.entry.mx), limits, placed.origin.where)
+    replies = compile_replies(placed.entry.replies, lambda number: placed.origin.line_of("replies", number))
+    return Provider(placed.name, tuple(placed.entry.mx), limits, placed.origin.where, replies)
 
 
 def _route(placed: Placed[RouteEntry], streams: Mapping[str, Stream]) -> Route:

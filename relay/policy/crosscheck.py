@@ -11,6 +11,7 @@ from relay.policy.doorcheck import check_doors
 from relay.policy.draft import Draft, Placed
 from relay.policy.entries import RouteEntry, StreamEntry
 from relay.policy.fields import ONCE_ONLY
+from relay.policy.replycheck import check_replies
 from relay.policy.rules import Condition
 from relay.policy.strict import Problem
 from relay.policy.validate import nearest
@@ -32,6 +33,7 @@ def check_policy(draft: Draft, *, folder: str, listeners: Names, credentials: Na
         *_named(draft, "listener", listeners),
         *_named(draft, "credential", credentials),
         *_providers(draft),
+        *check_replies(draft),
         *_tests(draft),
         *check_doors(draft),
     ]

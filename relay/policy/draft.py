@@ -36,7 +36,11 @@ class Origin:
     @property
     def where(self) -> str:
         """ "file:line" of the entry's name."""
-        return f"{self.file}:{self.root.place(*self.path)[0]}"
+        return self.line_of()
+
+    def line_of(self, *more: str | int) -> str:
+        """ "file:line" of what lies at `more` inside it."""
+        return f"{self.file}:{self.root.place(*self.path, *more)[0]}"
 
     def at(self, *more: str | int) -> str:
         """ "file:line" of what lies inside the entry."""

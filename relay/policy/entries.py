@@ -36,6 +36,7 @@ from relay.policy.quantities import (
     as_list,
 )
 from relay.policy.quota import QuotaEntry
+from relay.policy.replies import ReplyEntry
 from relay.policy.requirements import Requirements
 from relay.policy.validate import Entry
 from relay.policy.warmup import WarmupEntry
@@ -157,10 +158,11 @@ class LimitsEntry(Entry):
 
 
 class ProviderEntry(Entry):
-    """Limits for the destinations whose MX names match."""
+    """Limits and reply rules for the destinations whose MX names match."""
 
     mx: Globs
     per_source: LimitsEntry = LimitsEntry()
+    replies: list[ReplyEntry] = Field(default_factory=list)
 
 
 class GivenEntry(Entry):

@@ -12,6 +12,7 @@ from typing import Literal
 from relay.core.brakes import BrakeRule
 from relay.core.pattern import Pattern
 from relay.core.quota import Quota
+from relay.core.replies import ReplyRule
 from relay.core.reply import Reply
 from relay.core.retry import Retry
 from relay.core.warmup import Warmup
@@ -106,12 +107,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Limits for every destination one of whose MX names matches `mx`."""
+    """Limits for every destination one of whose MX names matches `mx`, and what its replies lead to. The reply
+    rules of the last provider are asked after everyone's own."""
 
     name: str
     mx: tuple[Pattern, ...]
     limits: Limits
     where: str = ""
+    replies: tuple[ReplyRule, ...] = ()
 
     def takes(self, host: str) -> bool:
         """Whether the MX name (without final dot) is this provider's."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from relay.core.ledger import PAUSES, Action
 from relay.core.limits import Gate
 from relay.core.outcome import Outcome
 from relay.deliver.outlets import Terms
 from relay.deliver.resolve import Route
 from relay.deliver.sources import in_turn
-from relay.policy.model import Pool
+from relay.policy.model import Pool, Stream
 from relay.queue.store import Filter, Row
+from relay.service.limits import first_limit, limit_explained, limit_lines, why_paused
 from relay.service.relay import Relay
 from relay.service.shaping import held_because, kept_back
 from relay.web.operator import Explanation
 
 WORDS = {
     "destination_paused": "this destination is left alone after trouble: {why}",
+    "reply_rule": "a reply rule keeps {source} from there",
     "connections": "all {most} connections that {source} may have there are in use",
     "connection_rate": "{source} may open only {rate:g} connections a minute there",
     "message_rate": "{source} may send only {rate:g} messages a second there",
@@ -45,6 +48,9 @@ async def _row(relay: Relay, row: Row) -> Explanation:
             return replace(found, subject=row.recipient)
         return Explanation(row.recipient, "held until an operator releases it", detail=last)
     stream = relay.policy().streams.get(row.stream)
+    pause = await _pause(relay, row, stream)
+    if pause is not None and pause.until > row.due_at:
+        return limit_explained(pause, row.recipient, last)
     if row.due_at > now:
         why = f"attempt {row.attempts} failed, the next is due" if row.attempts else "not due yet"
         return Explanation(row.recipient, why, stream.where if stream else "", row.due_at, last)
@@ -54,6 +60,16 @@ async def _row(relay: Relay, row: Row) -> Explanation:
     if limit is not None:
         return Explanation(row.recipient, limit.reason, limit.rule, limit.until, limit.detail + last)
     return Explanation(row.recipient, "it is due and waits for its turn", detail=last)
+
+
+async def _pause(relay: Relay, row: Row, stream: Stream | None) -> Action | None:
+    """The pause a recipient waits for; looks nothing up while nothing is paused."""
+    if not relay.actions.ledger.limits or stream is None:
+        return None
+    route = await relay.routing.resolver.resolve(row.recipient.rpartition("@")[2].lower())
+    if isinstance(route, Outcome):
+        return None
+    return why_paused(relay, relay.policy().pools[stream.pool], route, row.stream)
 
 
 async def explain_domain(relay: Relay, domain: str, pool: str = "", stream: str = "") -> Explanation | None:
@@ -72,8 +88,12 @@ async def explain_domain(relay: Relay, domain: str, pool: str = "", stream: str 
         f"site {route.site}, provider {terms.provider}, limits counted for {terms.counted}",
         *(f"host {host.name} [{', '.join(host.addresses)}]" for host in route.hosts[:5]),
         *(line for group in found for one in group for line in one.detail),
+        *limit_lines(relay, pools, terms.counted, stream),
     )
     subject = f"destination {domain}"
+    action = first_limit(relay, pools, terms.counted, stream)
+    if action is not None and (action.act in PAUSES or not limited or not limited[0].rule):
+        return limit_explained(action, subject, detail)
     if not limited:
         return Explanation(subject, "nothing limits it now", terms.where, None, detail)
     return Explanation(subject, limited[0].reason, limited[0].rule or terms.where, limited[0].until, detail)

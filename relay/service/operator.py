@@ -11,12 +11,14 @@ from relay import __version__
 from relay.core.events import Event
 from relay.queue.store import Filter, Row
 from relay.service.explain import explain_domain, explain_message
+from relay.service.limits import cancel_limit, limits
 from relay.service.relay import Relay
 from relay.service.shaping import ShapingAnswers
 from relay.web.operator import (
     Caught,
     CaughtMessage,
     Explanation,
+    LimitState,
     ObjectiveState,
     Reloaded,
     Shown,
@@ -112,6 +114,14 @@ class RelayOperator(ShapingAnswers):
             pool=stream.pool if stream else "",
             where=stream.where if stream else "not in the policies any more",
         )  # fmt: skip
+
+    async def limits(self) -> list[LimitState]:
+        """Limits that replies of providers led to, in force now."""
+        return limits(self.relay)
+
+    async def cancel_limit(self, limit: str) -> str:
+        """Ends one now; returns what it was, "" when there is none with that id."""
+        return cancel_limit(self.relay, limit)
 
     def _objective(self, name: str) -> ObjectiveState:
         stream, objectives = self.relay.policy().streams.get(name), self.relay.objectives

@@ -15,7 +15,8 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from relay.config.model import Config
 from relay.core.events import accepted_event
@@ -24,6 +25,7 @@ from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
 from relay.deliver import overview
+from relay.deliver.actions import Actions
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
 from relay.deliver.drain import drain
@@ -39,7 +41,6 @@ from relay.deliver.settle import LAST_RESORT, Settler
 from relay.deliver.shaping import Shaping
 from relay.deliver.targets import TargetGuard
 from relay.inbound.access import Access
-from relay.inbound.credentials import Credential
 from relay.inbound.intake import Intake
 from relay.inbound.listener import Listener, bind, inherited
 from relay.inbound.reception import MemoryBudget, Reception
@@ -56,6 +57,7 @@ from relay.queue.sqlite import SqliteStore
 from relay.service.gate import open_gate, save_counts, take_limits
 from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
+from relay.service.rules import Rules
 from relay.service.settings import (
     SANDBOX,
     credential_standings,
@@ -70,15 +72,6 @@ from relay.service.settings import (
 )
 
 log = logging.getLogger("relay")
-
-
-@dataclass(slots=True)
-class Rules:
-    """What a reload replaces, all at once."""
-
-    policy: Policy
-    credentials: dict[str, Credential]
-    loaded_at: float
 
 
 class Relay:
@@ -127,6 +120,7 @@ class Relay:
         self.delivery = delivery_settings(config, port)
         self._make_delivery()
         self._opened.push_async_callback(self.shaping.close)
+        await self.actions.restore()
         await self.shaping.restore()
         self.gate = await open_gate(
             config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
@@ -162,10 +156,12 @@ class Relay:
             self.store, self.bus, policy=self.policy, clock=time.time, changed=self.reread_queue,
             wake=lambda: self.dispatcher.serve_all(),  # noqa: PLW0108 - it is made later
         )  # fmt: skip
+        self.actions = Actions(self.store, policy=self.policy, publish=self.bus.publish, clock=time.time)
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
-            restraint=self.shaping,
+            restraint=self.shaping, actions=self.actions,
+            again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
 
@@ -251,7 +247,7 @@ class Relay:
         self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
         self.objectives.show(self.metrics, time.time())
-        self.metrics.shaping_is(*overview.shaping(self.shaping))
+        self.metrics.shaping_is(*overview.shaping(self.shaping, self.actions))
 
     # What the parts tell each other
 
@@ -276,7 +272,7 @@ class Relay:
     def _contact(self, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> Contact:
         return Contact(
             source, route, terms.provider, terms.starttls, self.delivery, self.guard, self.context, feed,
-            self.settler.tried,
+            partial(feed.tried, terms),
         )  # fmt: skip
 
     async def _fixed_route(self) -> Route | Outcome:

@@ -25,7 +25,8 @@ from relay.service.changes import in_force, restart_notes
 from relay.service.gate import save_for_ever
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
-from relay.service.relay import Relay, Rules
+from relay.service.relay import Relay
+from relay.service.rules import Rules
 from relay.service.settings import listener_context
 from relay.service.systemd import Notifier, listen_descriptors
 from relay.web.control import serve_control

@@ -53,6 +53,8 @@ class ControlApi:
         app.router.add_post(f"{PREFIX}/queue/{{action}}", self.change)
         app.router.add_get(f"{PREFIX}/explain", self.explain)
         app.router.add_get(f"{PREFIX}/streams", self.streams)
+        app.router.add_get(f"{PREFIX}/limits", self.limits)
+        app.router.add_post(f"{PREFIX}/limits/{{limit}}/cancel", self.cancel_limit)
         app.router.add_get(f"{PREFIX}/sandbox", self.sandbox_list)
         app.router.add_get(f"{PREFIX}/sandbox/{{caught}}", self.sandbox_show)
         app.router.add_post(f"{PREFIX}/reload", self.reload)
@@ -114,6 +116,18 @@ class ControlApi:
     async def streams(self, request: web.Request) -> web.Response:
         _query(request)
         return web.json_response({"streams": await self._operator.streams()})
+
+    async def limits(self, request: web.Request) -> web.Response:
+        _query(request)
+        return web.json_response({"limits": await self._operator.limits()})
+
+    async def cancel_limit(self, request: web.Request) -> web.Response:
+        _query(request)
+        limit = request.match_info["limit"]
+        ended = await self._operator.cancel_limit(limit)
+        if not ended:
+            return _error(404, "no_such_limit", f"no limit {limit} is in force: see relay limits list")
+        return web.json_response({"ended": ended})
 
     async def sandbox_list(self, request: web.Request) -> web.Response:
         _query(request)

@@ -125,6 +125,28 @@ class Status(TypedDict):
     reload_problems: list[str]
 
 
+class LimitState(TypedDict):
+    """A limit that a provider's replies led to. `what` says it in words; `act` is slow_to (`value` a second),
+    connections (`value`), pause_source or pause_stream; `towards` is a provider or a site; `where` the rule's
+    file:line; `replies` how many set or extended it; `observed`: a dry run that limits nothing."""
+
+    id: str
+    what: str
+    act: str
+    source: str
+    stream: str
+    towards: str
+    provider: str
+    value: float
+    since: float
+    until: float
+    replies: int
+    rule: str
+    where: str
+    reply: str
+    observed: bool
+
+
 class Reloaded(TypedDict):
     """What came of a reload: `problems` kept the old rules in force; with none the new ones are, but for
     what `notes` say needs a restart."""
@@ -166,6 +188,14 @@ class Operator(ShapingOperator, Protocol):
 
     async def streams(self) -> list[StreamState]:
         """Every stream of the policies and every stream that still has mail, by name."""
+        ...
+
+    async def limits(self) -> list[LimitState]:
+        """Limits that replies of providers led to, in force now; the one that ends first first."""
+        ...
+
+    async def cancel_limit(self, limit: str) -> str:
+        """Ends one now; returns what it was, "" when there is none with that id."""
         ...
 
     async def sandbox_list(self) -> list[Caught]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from relay.core.content import Content, MemoryBody
@@ -14,6 +14,7 @@ from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.retry import Retry
 from relay.core.waiting import Mark, Waiting
+from relay.deliver.actions import Actions
 from relay.deliver.connection import Connection, Feed, Peer
 from relay.deliver.dispatcher import Dispatcher
 from relay.deliver.drain import drain
@@ -265,6 +266,7 @@ class Queue:
         self.stored: Callable[[Prepared, list[Waiting]], None] = lambda message, places: None
         self.troubles: list[Exception] = []  # of reading
         self.refusals: list[Exception] = []  # of writing
+        self.kept: dict[str, object] = {}
 
     async def put(self, message: Prepared) -> None:
         await asyncio.sleep(0)
@@ -320,11 +322,21 @@ class Queue:
         future.set_result(None)
 
 
+    async def recall(self, kind: str) -> dict[str, object]:
+        return dict(self.kept)
+
+    async def remember(self, kind: str, changes: Mapping[str, object]) -> None:
+        await asyncio.sleep(0.002)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.kept = {key: one for key, one in (self.kept | dict(changes)).items() if one is not None}
+
+
 class FakeContact:
     """Connects to the receiver of a site; an Outcome in `receivers` is what the cycle comes to."""
 
-    def __init__(self, stage: Stage, source: Source, route: Route, feed: Dispatcher) -> None:
-        self.stage, self.source, self.route, self.feed = stage, source, route, feed
+    def __init__(self, stage: Stage, source: Source, route: Route, terms: Terms, feed: Dispatcher) -> None:
+        self.stage, self.source, self.route, self.terms, self.feed = stage, source, route, terms, feed
 
     async def make(self) -> Connection | Outcome:
         self.stage.cycles.append((self.source.name, self.route.site))
@@ -338,6 +350,8 @@ class FakeContact:
             receiver, self.feed, source=self.source.name, site=self.route.site, timeouts=self.stage.timeouts
         )
         outcome = await connection.opened
+        if outcome is not None and outcome.reply is not None:
+            self.feed.tried(self.terms, connection.peer, outcome)
         return connection if outcome is None else outcome
 
 
@@ -364,11 +378,13 @@ class Stage:
             done=self._settled,
         )  # fmt: skip
         routing = Routing(self, policy=lambda: self.rules, clock=self.clock, fixed=fixed)
+        self.actions = Actions(self.queue, policy=lambda: self.rules, publish=bus.publish, clock=self.clock)
         self.dispatcher = Dispatcher(
             routing, Loader(self.queue, self.recent, self.settler, self.clock), policy=lambda: self.rules,
-            make_contact=lambda source, route, terms, feed: FakeContact(self, source, route, feed),
+            make_contact=lambda source, route, terms, feed: FakeContact(self, source, route, terms, feed),
             left=lambda stream, count: self.pager.backlog(stream).left(count), clock=self.clock,
-            connections=connections,
+            connections=connections, actions=self.actions,
+            again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
         )  # fmt: skip
         self.pager = Pager(self.queue, most=backlog, clock=self.clock, place=self.dispatcher.place)
         self.step_s = 0.0  # how far the wall clock was set

@@ -2,8 +2,13 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
+import pytest
+
+from relay.core.ledger import Act
 from relay.core.outcome import Phase, Trouble, judge
+from relay.core.replies import ReplyRule
 from relay.deliver.shaping import Shaping
 from relay.policy.model import Limits
 from relay.queue.store import Row
@@ -17,6 +22,7 @@ class Asked:
     def __init__(self, stage: Stage) -> None:
         self.stage, self.store = stage, self
         self.dispatcher, self.routing = stage.dispatcher, stage.dispatcher.routing
+        self.actions = stage.actions
         self.rows: list[Row] = []
         self.shaping = Shaping(
             self, stage.settler.bus, policy=self.policy, clock=stage.clock, changed=lambda: None, wake=lambda: None
@@ -30,13 +36,15 @@ class Asked:
 
 
 def row(state="queued", due_at=0.0, **more) -> Row:
-    return Row("m1", 0, "bob@example.net", "shop@example.com", "transactional", "all", state, 0.0, due_at,
-               **({"attempts": 0, "size": 9} | more))  # fmt: skip
+    return Row("m1", 0, "bob@example.net", "shop@example.com", more.pop("stream", "transactional"), "all", state, 0.0,
+               due_at, **({"attempts": 0, "size": 9} | more))  # fmt: skip
 
 
-def explained(*rows, receiver=None, limits=None, mail=0, domain="", monkeypatch):
+def explained(*rows, receiver=None, limits=None, mail=0, domain="", replies=(), monkeypatch):
     async def scenario():
-        async with Stage(rules(limits=limits)) as stage:
+        policy = rules(limits=limits)
+        policy = replace(policy, providers=(replace(policy.providers[-1], replies=replies),))
+        async with Stage(policy) as stage:
             monkeypatch.setattr(time, "time", stage.clock)
             stage.receivers["example.net"] = receiver or Receiver()
             await stage.accept(*(message(f"w{n}", at=stage.clock(), sender="") for n in range(mail)))
@@ -88,6 +96,32 @@ def test_a_message_rate_says_when_the_next_may_go(monkeypatch):
     found = explained(domain="example.net", limits=limits, mail=3, monkeypatch=monkeypatch)
     assert found.reason == "t1 may send only 0.1 messages a second there"
     assert found.until is not None
+
+
+@pytest.mark.parametrize(("act", "value", "says"), [
+    (Act.PAUSE_SOURCE, 0.0, "source t1: paused"),
+    (Act.PAUSE_STREAM, 0.0, "stream transactional: paused"),
+    (Act.SLOW, 1 / 60, "source t1: 1/min"),
+    (Act.SLOW, 1 / 86400, "source t1: 1/d"),
+    (Act.CONNECTIONS, 2.0, "source t1: 2 connections"),
+])  # fmt: skip
+def test_what_a_reply_led_to_is_told_with_rule_and_reply(monkeypatch, act, value, says):
+    rule = ReplyRule("flood", codes=frozenset({421}), acts=((act, value),), for_s=3600.0, where="p.yaml:9")
+    flood = Receiver(MAIL="421 4.7.28 too much")
+    for asked in ({"domain": "example.net"}, {}):
+        found = explained(row(), receiver=flood, replies=(rule,), mail=1, monkeypatch=monkeypatch, **asked)
+        assert found.reason == f"{says} towards site example.net by reply rule flood (p.yaml:9)"
+        assert found.rule == "p.yaml:9"
+        assert found.until is not None
+        assert found.detail[0] == "the reply was: 421 4.7.28 too much"
+        assert found.detail[1].startswith("to end it now: relay limits cancel ")
+
+
+def test_a_pause_of_another_stream_is_no_reason(monkeypatch):
+    rule = ReplyRule("flood", codes=frozenset({421}), acts=((Act.PAUSE_STREAM, 0.0),), for_s=9.0, where="p.yaml:9")
+    flood = Receiver(MAIL="421 4.7.28 too much")
+    found = explained(row(stream="marketing"), receiver=flood, replies=(rule,), mail=1, monkeypatch=monkeypatch)
+    assert found.reason == "nothing limits it now"
 
 
 def test_nothing_limits_a_destination_nobody_wrote_to(monkeypatch):

@@ -1,0 +1,255 @@
+"""Where replies have their effect: rules are asked, the ledger is kept, and everyone concerned is told.
+
+1. `judge` hears the outcomes of a transaction and `hear` a host that turned us away; the provider's rules decide.
+2. What they ask for goes into the ledger, as one event, and into the store, so that a restart changes nothing.
+3. `begun` and `ended` are called when limits change: the dispatcher sets its gates and looks for work again.
+4. A timer takes out what has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from relay.core.events import Event
+from relay.core.ledger import Act, Action, Ledger
+from relay.core.limits import Rates
+from relay.core.outcome import Outcome, Phase, Verdict
+from relay.core.replies import OF_MESSAGE, ReplyRule, Windows, deciding
+from relay.core.reply import Reply
+from relay.deliver.connection import Peer
+from relay.deliver.outlets import Terms
+from relay.deliver.tasks import Tasks
+from relay.policy.model import Policy
+from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+
+log = logging.getLogger("relay.deliver")
+
+AGAIN_S = 1.0
+CLOSE_S = 2.0
+LEDGER = "ledger"  # the kind under which the store remembers it
+REPLY_CHARS = 300  # of the reply kept with an action
+EVENTS = {Act.PAUSE_SOURCE: "source_paused", Act.PAUSE_STREAM: "stream_paused"}  # any other: source_limited
+
+
+class Remembering(Protocol):
+    """What is needed of the store."""
+
+    async def recall(self, kind: str) -> dict[str, object]: ...
+
+    async def remember(self, kind: str, changes: Mapping[str, object]) -> None: ...
+
+
+class Actions:
+    """The ledger in force, asked by the dispatcher and its gates."""
+
+    def __init__(
+        self, store: Remembering, *, policy: Callable[[], Policy], publish: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self.store, self.policy, self.publish, self.clock = store, policy, publish, clock
+        self.ledger = Ledger()
+        self.windows = Windows()
+        self.begun: Callable[[], None] = _nobody
+        self.ended: Callable[[], None] = _nobody
+        self.tasks = Tasks()
+        self._unsaved: dict[str, object] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def restore(self) -> None:
+        """Takes the ledger up again after a restart."""
+        rows = await self.store.recall(LEDGER)
+        ended = self.ledger.restore(rows.values(), self.clock())
+        self._save(dict.fromkeys([*ended, *(name for name in rows if name not in self.ledger.actions)]))
+        self._set_timer()
+
+    # Replies
+
+    def judge(self, peer: Peer, terms: Terms, stream: str, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes as the rules want them; a reply that several recipients got counts once."""
+        known: dict[tuple[Reply, Phase], Outcome] = {}
+        found = []
+        for outcome in outcomes:
+            if outcome.reply is None or outcome.verdict is Verdict.DELIVERED:
+                found.append(outcome)
+                continue
+            key = (outcome.reply, outcome.phase)
+            if key not in known:
+                known[key] = self.hear(peer, terms, outcome, stream=stream)
+            heard = known[key]
+            found.append(replace(outcome, verdict=heard.verdict, again_s=heard.again_s, rule=heard.rule))
+        return found
+
+    def hear(self, peer: Peer, terms: Terms, outcome: Outcome, *, stream: str = "") -> Outcome:
+        """One refusal: acts on it and returns the outcome as the rule wants it. `stream` "" means that no
+        message was named yet."""
+        reply, phase = outcome.reply, outcome.phase.value
+        rules = terms.replies or self.policy().providers[-1].replies
+        rule = deciding(rules, reply, outcome.kind, phase) if reply is not None else None
+        if rule is None or reply is None:
+            return outcome
+        now = self.clock()
+        if not self.windows.reached((rule.name, rule.where, peer.source, terms.counted), rule.after, now):
+            return outcome
+        for act, value in rule.acts:
+            if act is not Act.PAUSE_STREAM or stream:
+                of_stream = act is Act.PAUSE_STREAM
+                self._act(Action(
+                    id=f"{int(now * 1000):x}", act=act, value=value, provider=terms.provider, counted=terms.counted,
+                    rule=rule.name, where=rule.where, since=now, until=now + rule.for_s, for_s=rule.for_s,
+                    reply=str(reply)[:REPLY_CHARS], observed=rule.observe,
+                    source="" if of_stream else peer.source, stream=stream if of_stream else "",
+                ), now)  # fmt: skip
+        return _ruled(outcome, rule) if phase in OF_MESSAGE else outcome
+
+    def _act(self, wanted: Action, now: float) -> None:
+        action, is_new = self.ledger.note(wanted, now)
+        self._save({action.id: action.as_dict()})
+        if is_new:
+            log.warning("%s, after: %s", describe(action), action.reply)
+            self.publish(_event(EVENTS.get(action.act, "source_limited"), action, now))
+            self._set_timer()
+            if not action.observed:
+                self.begun()
+
+    # What limits whom
+
+    def rates(self, source: str, terms: Terms) -> Rates:
+        """The rates of a source towards a destination, under the actions in force."""
+        if not self.ledger.limits:
+            return terms.rates
+        return self.ledger.rates(source, terms.counted, terms.rates, self.clock())
+
+    def source_pause(self, source: str, counted: str) -> Action | None:
+        """The pause that keeps a source from a destination now."""
+        return self.ledger.pause((source, "", counted), self.clock()) if self.ledger.limits else None
+
+    def stream_pause(self, stream: str, counted: str) -> Action | None:
+        """The pause that keeps a stream from a destination now."""
+        return self.ledger.pause(("", stream, counted), self.clock()) if self.ledger.limits else None
+
+    def paused_sources(self) -> set[tuple[str, str]]:
+        """(source, provider) of every source that is paused towards a provider, or towards one of its sites."""
+        found = (one for one in self.ledger.actions.values() if one.act is Act.PAUSE_SOURCE and not one.observed)
+        return {(one.source, one.provider) for one in found}
+
+    # Ends
+
+    def cancel(self, name: str) -> Action | None:
+        """Ends an action at once, as an operator wants it; None when there is none with that id."""
+        found = self.ledger.cancel(name)
+        if found is not None:
+            self._ended(found, "cancelled")
+        return found
+
+    def expire(self) -> None:
+        """Ends what has had its time."""
+        for action in self.ledger.expire(self.clock()):
+            self._ended(action, "over")
+        self._set_timer()
+
+    def _ended(self, action: Action, why: str) -> None:
+        log.info("%s has ended: %s", describe(action), why)
+        self._save({action.id: None})
+        self.publish(_event("limit_ended", action, self.clock(), why=why))
+        if not action.observed:
+            self.ended()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        first = self.ledger.next_end()
+        if first is not None:
+            wait_s = max(0.01, first - self.clock())
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.expire)
+
+    # The store
+
+    def _save(self, changes: Mapping[str, object]) -> None:
+        idle = not self._unsaved
+        self._unsaved.update(changes)
+        if idle and self._unsaved:
+            self.tasks.spawn(self._write(), "save the ledger of limits")
+
+    async def _write(self) -> None:
+        """Writes until nothing is left: what changes meanwhile goes with the next write."""
+        while self._unsaved:
+            changes = dict(self._unsaved)
+            try:
+                await self.store.remember(LEDGER, changes)
+            except (StoreBusy, StoreFull) as error:
+                log.warning("the ledger of limits waits for the store: %r", error)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            except StoreBroken:
+                return  # the relay stops for it
+            for name, value in changes.items():
+                if self._unsaved.get(name) is value:
+                    del self._unsaved[name]
+
+    async def close(self) -> None:
+        """Stops the timer and writes what is left, if the store takes it soon."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self.tasks.finish()
+        await self.tasks.cancel()
+
+
+def describe(action: Action) -> str:
+    """An action for people: what, where to, by which rule."""
+    return f"{what(action)} towards {action.counted} by reply rule {action.rule} ({action.where})"
+
+
+def what(action: Action) -> str:
+    """Who is limited and how: "source m1: 10/min", "stream news: paused (observed only)"."""
+    who = f"stream {action.stream}" if action.stream else f"source {action.source}"
+    how = "paused"
+    if action.act is Act.SLOW:
+        how = _rate(action.value)
+    elif action.act is Act.CONNECTIONS:
+        how = f"{action.value:g} connection{'s' if action.value > 1 else ''}"
+    return f"{who}: {how}{' (observed only)' if action.observed else ''}"
+
+
+def _rate(per_second: float) -> str:
+    for size, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if per_second * size >= 1:
+            return f"{per_second * size:g}/{unit}"
+    return f"{per_second * 86400:g}/d"
+
+
+def _ruled(outcome: Outcome, rule: ReplyRule) -> Outcome:
+    """The outcome as the rule wants it: a 4xx that bounces, a 5xx that is tried again, another wait."""
+    said = f"{rule.name} ({rule.where})"
+    if rule.observe:
+        return replace(outcome, rule=f"{said}, observed only")
+    if rule.bounce:
+        return replace(outcome, verdict=Verdict.FAILED, rule=said)
+    if rule.retry_s is not None:
+        return replace(outcome, verdict=Verdict.DEFERRED, again_s=rule.retry_s, rule=said)
+    return replace(outcome, rule=said)
+
+
+def _event(name: str, action: Action, now: float, **more: object) -> Event:
+    detail = {
+        "id": action.id, "do": action.act.value, "provider": action.provider, "destination": action.counted,
+        "rule": f"{action.rule} ({action.where})", "until": round(action.until, 3), "reply": action.reply, **more,
+    }  # fmt: skip
+    if action.source:
+        detail["source"] = action.source
+    if action.value:
+        detail["value"] = action.value
+    if action.observed:
+        detail["observed"] = True
+    return Event(name, now, stream=action.stream, detail=detail)
+
+
+def _nobody() -> None:
+    return None

@@ -1,0 +1,104 @@
+"""Which rule takes which reply, and when enough of them have come."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core import replies
+from relay.core.pattern import compile_pattern
+from relay.core.replies import ReplyRule, Threshold, Windows, deciding, read_reply
+from relay.core.reply import reply
+from relay.smtp.wire import ReplyReader
+
+FLOOD = read_reply("421-4.7.28 [192.0.2.1] Our system has detected an unusual rate of\n421 4.7.28 unsolicited mail.")
+UNUSUAL = compile_pattern("~unusual rate of unsolicited")
+
+
+def rule(name="r", **more):
+    return ReplyRule(name, **more)
+
+
+@pytest.mark.parametrize(("one", "takes"), [
+    (rule(patterns=(UNUSUAL,)), True),
+    (rule(patterns=(compile_pattern("421 4.7.28 [[]*"), compile_pattern("*unusual rate*"))), True),
+    (rule(patterns=(compile_pattern("unusual rate*"),)), False),
+    (rule(codes=frozenset({421})), True),
+    (rule(codes=frozenset({450})), False),
+    (rule(enhanced=(compile_pattern("4.7.*"),)), True),
+    (rule(enhanced=(compile_pattern("4.7.2"),)), False),
+    (rule(kinds=frozenset({"RateLimited"})), True),
+    (rule(kinds=frozenset({"Greylisted"})), False),
+    (rule(phases=frozenset({"mail"})), True),
+    (rule(phases=frozenset({"banner"})), False),
+    (rule(codes=frozenset({421}), patterns=(compile_pattern("*greylist*"),)), False),
+])  # fmt: skip
+def test_all_that_is_given_must_hold(one, takes):
+    assert one.takes(FLOOD, "RateLimited", "mail") is takes
+
+
+def test_the_first_rule_decides():
+    first, second = rule("first", codes=frozenset({450})), rule("second", codes=frozenset({421}))
+    assert deciding((first, second, rule("third")), FLOOD, "RateLimited", "mail") is second
+    assert deciding((first,), FLOOD, "RateLimited", "mail") is None
+
+
+def test_a_class_may_depend_on_the_phase():
+    unknown = rule(kinds=frozenset({"InvalidRecipient"}))
+    assert unknown.heard_in(reply(550, "", "no such user")) == {"rcpt"}
+    assert rule(phases=frozenset({"dot"}), codes=frozenset({550})).heard_in(reply(550, "", "no")) == {"dot"}
+
+
+@pytest.mark.parametrize("text", [
+    "421-4.7.28 first\n421-4.7.28 second\n421 4.7.28 third",
+    "450 4.2.0 <a@b>: Recipient address rejected: Greylisted", "421 [HCM1] deferred", "550", "550 ", "554 5.7.1",
+    "451 5.7.1 not its class", "450-no\n450 4.2.1 late status", "421 - Too many sessions",
+])  # fmt: skip
+def test_a_sample_is_read_as_the_wire_is(text):
+    [from_wire] = ReplyReader().feed(text.replace("\n", "\r\n").encode() + b"\r\n")
+    assert read_reply(text) == from_wire
+
+
+@pytest.mark.parametrize("text", ["", "unusual rate", "4.7.28 no code", "421_x", "421 a\nb", "199 no"])
+def test_what_is_no_reply_is_no_sample(text):
+    with pytest.raises(ValueError, match="begins with its code"):
+        read_reply(text)
+
+
+def test_three_in_an_hour():
+    windows, three = Windows(), Threshold(3, 3600)
+    assert [windows.reached("a", three, at) for at in (0, 10, 3600, 3605, 3700)] == [False, False, False, True, True]
+    assert not windows.reached("b", three, 3700), "another place counts by itself"
+    assert windows.reached("c", Threshold(), 0), "without a threshold the first reply counts"
+    assert len(windows) == 2
+
+
+def test_a_clock_that_goes_back_leaves_no_count_behind():
+    windows, two = Windows(), Threshold(2, 60)
+    windows.reached("a", two, 100_000)
+    assert not windows.reached("a", two, 10)
+    assert windows.reached("a", two, 20)
+
+
+def test_a_changed_threshold_counts_what_it_has():
+    windows = Windows()
+    windows.reached("a", Threshold(3, 60), 0)
+    assert windows.reached("a", Threshold(2, 60), 1)
+
+
+def test_windows_are_bounded(monkeypatch):
+    monkeypatch.setattr(replies, "WINDOWS_MOST", 2)
+    windows, two = Windows(), Threshold(2, 60)
+    for key in ("a", "b", "c"):
+        windows.reached(key, two, 0)
+    assert len(windows) == 2
+    assert not windows.reached("a", two, 1), "the one unheard longest was forgotten"
+
+
+@given(st.integers(2, 5), st.lists(st.floats(0, 100), max_size=30))
+def test_a_threshold_is_reached_by_that_many_in_its_time(count, gaps):
+    windows, heard, now = Windows(), [], 0.0
+    for gap in gaps:
+        now += gap
+        heard.append(now)
+        recent = [at for at in heard if at > now - 60]
+        assert windows.reached("a", Threshold(count, 60), now) is (len(recent) >= count)
