@@ -134,9 +134,16 @@ class Relay:
         return list(rows["rows"] if isinstance(rows, dict) else rows)
 
     def idle(self, timeout_s: float = 60) -> None:
-        """Waits until the queue is empty and the accounts balance."""
+        """Waits until the queue is empty, the accounts balance and the event log has told of it."""
         self.wait(lambda: self.total("relay_queue_recipients") == 0, "an empty queue", timeout_s)
         assert self.total("relay_accounting_gap") == 0
+        self.wait(self._told, "the ends in the event log", timeout_s)
+
+    def _told(self) -> bool:
+        """Whether the log, which is written up to 50 ms behind, has every end that this process counted."""
+        ends = ("delivered", "bounced", "expired", "cancelled")
+        counted = sum(self.total("relay_recipients_total", f'outcome="{end}"') for end in ends)
+        return len(self.events(*ends)) >= counted
 
     def smtp(self) -> smtplib.SMTP:
         """A connection to the listener."""
