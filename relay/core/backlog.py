@@ -29,7 +29,7 @@ class Page(NamedTuple):
 class Backlog:
     """`most`: how many recipients may be in memory; `ahead_s`: how far before they are due they are read."""
 
-    __slots__ = ("_known", "_late", "_page", "_timed", "ahead_s", "horizon", "most", "out")
+    __slots__ = ("_gone", "_known", "_late", "_page", "_timed", "ahead_s", "horizon", "most", "out")
 
     def __init__(self, most: int, ahead_s: float = 60.0) -> None:
         self.most = most
@@ -40,6 +40,7 @@ class Backlog:
         self._page: Page | None = None
         self._late: list[Waiting] = []
         self._known: set[tuple[str, int]] = set()
+        self._gone: set[tuple[str, int]] = set()  # finished while a page was read that may still show them
 
     def __len__(self) -> int:
         return len(self._timed) + self.out
@@ -81,6 +82,8 @@ class Backlog:
     def finished(self, waiting: Waiting) -> None:
         """What came of it is in the store: it may come again, with a later due time."""
         self._known.discard(waiting.key)
+        if self._page is not None:
+            self._gone.add(waiting.key)
 
     def next_due(self) -> float | None:
         """When the first of those in memory is due (Unix s), or None."""
@@ -99,11 +102,15 @@ class Backlog:
         page, self._page = self._page, None
         if page is None:
             return  # the backlog was restarted meanwhile: this page is of the past
+        late, self._late = self._late, []
+        gone, self._gone = self._gone, set()
+        if self.horizon != page.after:
+            return  # drawn in meanwhile: the page begins behind what was forgotten, and would hide it
         full = len(found) >= page.limit
         self.horizon = found[-1].mark if full else (page.before, LAST, 0)
-        late, self._late = self._late, []
         for waiting in found:
-            self._take_in(waiting)
+            if waiting.key not in gone:
+                self._take_in(waiting)
         for waiting in late:
             self.add(waiting)
 
@@ -111,9 +118,11 @@ class Backlog:
         """The store could not answer: the same page may be wanted again."""
         self._page = None
         self._late = []
+        self._gone.clear()
 
     def restart(self) -> None:
         """Forgets everything that was not handed out: an operator changed the store under it."""
         self._known -= {waiting.key for waiting in self._timed}
         self.horizon, self._timed, self._late = START, [], []
         self._page = None
+        self._gone.clear()

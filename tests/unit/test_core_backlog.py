@@ -166,3 +166,43 @@ def test_any_order_of_events_delivers_each_exactly_once(seed: int, most: int):
         if not store:
             break
     assert sorted(done) == sorted({(f"m{n:06}", 0) for n in range(number)})
+
+
+def test_a_page_read_while_a_flood_drew_the_horizon_in_hides_nothing():
+    store = {}
+    backlog = Backlog(10, ahead_s=60)
+    read_page(backlog, store, now=0)
+    page = backlog.page_wanted(40)
+    assert page is not None
+    flood = [waiting(number, 30 + number / 100) for number in range(20)]
+    for one in reversed(flood):  # the later ones are forgotten again as earlier ones come
+        store[one.key] = one
+        backlog.add(one)
+    assert backlog.horizon < page.after
+    backlog.page_arrived([])
+    seen = []
+    for _ in range(10):
+        for one in backlog.due(200):
+            seen.append(one)
+            del store[one.key]
+            backlog.left()
+            backlog.finished(one)
+        read_page(backlog, store, now=200)
+    assert sorted(seen) == flood
+
+
+def test_what_ended_while_a_page_was_read_is_not_taken_from_the_page():
+    one = waiting(1, 100)
+    backlog = Backlog(10)
+    read_page(backlog, {}, now=100)
+    backlog.add(one)
+    assert backlog.due(100) == [one]
+    backlog.left()
+    backlog.restart()
+    assert backlog.page_wanted(100) is not None
+    backlog.finished(one)
+    later = one._replace(due_at=140, attempts=1)
+    backlog.add(later)
+    backlog.page_arrived([one])
+    assert backlog.due(139) == []
+    assert backlog.due(140) == [later]
