@@ -26,8 +26,6 @@ from relay.web.operator import (
     StreamState,
 )
 
-ATTEMPTS_KEPT = 200
-
 
 class RelayOperator(ShapingAnswers):
     """The Operator of one Relay. `reload_rules` reads everything anew and says what came of it;

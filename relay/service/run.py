@@ -36,7 +36,6 @@ from relay.web.operator import Reloaded
 log = logging.getLogger("relay")
 
 STILL_S = 15.0  # how often a drain says what it waits for
-TALLY_S = 10.0
 
 
 class Busy(Exception):
