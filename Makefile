@@ -27,7 +27,7 @@ README.md goes on from here to production.
 endef
 export NEXT
 
-.PHONY: run test coverage lint types bench crash schemas freeze clean help
+.PHONY: run test coverage lint types bench simulate crash schemas freeze clean help
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -54,6 +54,9 @@ types: $(VENV)/installed-test  ## mypy --strict
 
 bench: $(VENV)/installed  ## messages a second, CPU and memory, beside Postfix + OpenDKIM where they are installed
 	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+simulate: $(VENV)/installed-test  ## the scheduler on a virtual clock, a million messages
+	SIMULATE_MESSAGES=100000 SIMULATE_SEEDS=200 $(BIN)/pytest tests/simulate --timeout 3600 -s $(ARGS)
 
 crash: $(VENV)/installed-test  ## SIGKILL under load, 50 rounds: nothing answered 250 is lost
 	RELAY_CRASH_ROUNDS=50 RELAY_REQUIRE_PEERS=1 $(BIN)/pytest -rP tests/peers/test_e2e_crash.py $(ARGS)

@@ -1,8 +1,8 @@
-"""What a destination bears from one of our addresses: rates, connections, and a pause after trouble."""
+"""What a destination bears from one of our addresses: rates, and a pause after trouble (`core.gate` counts)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,66 +81,3 @@ class Breaker:
     def forgotten(self, now: float) -> bool:
         """Whether the trouble is so long ago that a new one would be treated as the first."""
         return not self.until - self.longest_s <= now <= self.until + self.longest_s
-
-
-@dataclass(slots=True)
-class Gate:
-    """One source address towards one provider (or site): who may pass now.
-
-    `open` counts connections under way or being made; `window` is what the other side was found to bear;
-    `busy` counts deliveries under way by stream."""
-
-    rates: Rates
-    open: int = 0
-    window: float = float("inf")
-    busy: dict[str, int] = field(default_factory=dict)
-    connects: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
-    messages: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
-
-    def __post_init__(self) -> None:
-        self._make_buckets(self.rates)
-
-    def set_rates(self, rates: Rates) -> None:
-        """Takes new limits from a reload; connections above a lower limit end with their next message."""
-        if rates != self.rates:
-            self.rates = rates
-            self._make_buckets(rates)
-
-    def _make_buckets(self, rates: Rates) -> None:
-        self.connects = TokenBucket(rates.connections_per_minute / 60, max(1.0, float(rates.connections)))
-        self.messages = TokenBucket(rates.messages_per_second, max(1.0, rates.messages_per_second))
-        self.connects.level, self.messages.level = self.connects.burst, self.messages.burst
-
-    @property
-    def most(self) -> int:
-        """Connections allowed now: the limit, or less where the other side refused more."""
-        return max(1, int(min(self.rates.connections, self.window)))
-
-    def why_not_connect(self, now: float) -> tuple[str, float]:
-        """("", now) when a connection may be opened, or (reason, when to ask again)."""
-        if self.open >= self.most:
-            return "connections", float("inf")
-        ready = self.connects.ready_at(now)
-        return ("", now) if ready <= now else ("connection_rate", ready)
-
-    def at_rest(self, now: float) -> bool:
-        """Whether nothing passes and nothing is remembered of what did."""
-        return not self.open and self.connects.full(now) and self.messages.full(now)
-
-    def refused_more(self) -> None:
-        """A further connection failed while others work: that many are enough for now."""
-        self.window = max(1.0, float(self.open))
-
-    def worked(self) -> None:
-        """A delivery went well: the window grows again, by one for each `window` deliveries."""
-        if self.window < self.rates.connections:
-            self.window += 1 / self.window
-
-    def start(self, stream: str, now: float) -> None:
-        """A delivery of that stream starts."""
-        self.busy[stream] = self.busy.get(stream, 0) + 1
-        self.messages.take(now)
-
-    def end(self, stream: str) -> None:
-        """It ended, however."""
-        self.busy[stream] -= 1

@@ -13,8 +13,9 @@ from relay.core.envelope import Envelope
 class Prepared:
     """What `queue.put` stores. `envelope` is the client's own (reports go to its sender); `return_path`
     is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
-    A message with `held` waits for an operator; `held_by` says which brake holds it. `listener` and `facts` (what
-    the policies looked at, for the event log: `policy.recorded`) are known only while it is fresh."""
+    A message with `held` waits for an operator; `held_by` says which brake holds it. `listener`, `priority` (its
+    stream's, for the order of commits) and `facts` (what the policies looked at, for the event log:
+    `policy.recorded`) are known only while it is fresh."""
 
     id: str
     received_at: float
@@ -28,7 +29,14 @@ class Prepared:
     client: str = ""
     listener: str = ""
     held: bool = False
+    priority: int = 0
     held_by: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] | None = None
     content: Content = field(repr=False, kw_only=True)
+
+    @property
+    def flow(self) -> str:
+        """Who takes turns with others inside the stream: the app that sent it (its credential, or else its
+        address), a bar, and its `campaign` tag."""
+        return f"{self.credential or self.client}|{self.tags.get('campaign', '')}"

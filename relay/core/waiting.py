@@ -7,13 +7,16 @@ from typing import NamedTuple
 Mark = tuple[float, str, int]
 """A place in the order of a stream's queue: (due time, message id, recipient index)."""
 
+Part = tuple[str, str]
+"""A part of a stream: (domain, flow)."""
+
 START: Mark = (float("-inf"), "", 0)
 
 
 class Waiting(NamedTuple):
     """`nth` counts the message's recipients from 0, `due_at` and `received_at` are Unix seconds (UTC),
     `attempts` those already made, `notified` whether the sender was told of the delay. `domain` is the
-    lower-case A-label domain of `address`."""
+    lower-case A-label domain of `address`, `flow` the app and campaign it takes turns with (`core.message`)."""
 
     due_at: float
     message: str
@@ -24,11 +27,17 @@ class Waiting(NamedTuple):
     received_at: float
     attempts: int
     notified: bool = False
+    flow: str = ""
 
     @property
     def mark(self) -> Mark:
         """Where it stands in its stream's order."""
         return (self.due_at, self.message, self.nth)
+
+    @property
+    def part(self) -> Part:
+        """The part of its stream it belongs to."""
+        return (self.domain, self.flow)
 
     @property
     def key(self) -> tuple[str, int]:

@@ -66,7 +66,6 @@ class Connection(asyncio.Protocol):
         self.begun = 0
         self.idle = False
         self.loading = False
-        self.stream = ""  # whose slot it uses now
         self.tls_version = ""
         self._tls = tls
         self._transport: asyncio.Transport | None = None

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
+from relay.core.gate import too_much
 from relay.core.lanes import LaneRules, Lanes
-from relay.core.limits import Gate
 from relay.core.outcome import Outcome, Verdict
+from relay.core.slots import Step
 from relay.core.waiting import Waiting
 from relay.deliver.actions import Actions
 from relay.deliver.connection import Connection, Peer
@@ -24,7 +24,7 @@ from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.parking import Parking
 from relay.deliver.resolve import Route
-from relay.deliver.restraint import OF_SOURCE, UNRESTRAINED, Door, Restraint
+from relay.deliver.restraint import UNRESTRAINED, Restraint
 from relay.deliver.routing import Routing
 from relay.deliver.settle import Attempt
 from relay.deliver.tasks import Tasks
@@ -104,33 +104,17 @@ class Dispatcher:
     def next_job(self, connection: Connection) -> Job | None:
         """The next message for this connection, if lanes and gate allow one."""
         hand, now = self.connector.hands[connection], self.clock()
-        self.connector.free_slot(connection, hand)
-        if self.connector.must_end(connection, hand):
-            asyncio.get_running_loop().call_soon(connection.quit)
+        turn = self.connector.turn(connection, hand, now)
+        if turn.step is not Step.TAKE:
             return None
-        outlet, gate = self.lanes.outlets.get(hand.key), hand.gate
-        if outlet is None or not outlet.ready:
-            return None
-        if (ready_at := gate.messages.ready_at(now)) > now:
-            self.connector.reminders.set(hand.key, ready_at - now)
-            return None
-        door = Door(self.restraint, hand.source.name, hand.terms.provider, now)
-        taken = self.lanes.take(
-            outlet, lambda stream: self.lanes.may_take(stream, gate.busy, gate.most) and door.may(stream)
-        )
-        if taken:
-            return self._start(connection, gate, taken, now)
-        self.connector.reminders.set(hand.key, door.until - now)
-        if door.reason in OF_SOURCE:
-            hand.ending = True
-            asyncio.get_running_loop().call_soon(connection.quit)
-        return None
+        outlet = self.lanes.outlets[hand.key]
+        taken = self.lanes.take(outlet, turn.stream)
+        self.connector.places.taken(outlet, turn.stream)
+        return self._start(connection, taken, now)
 
-    def _start(self, connection: Connection, gate: Gate, taken: list[Waiting], now: float) -> Job | None:
+    def _start(self, connection: Connection, taken: list[Waiting], now: float) -> Job | None:
         stream = taken[0].stream
         self.left(stream, len(taken))
-        connection.stream = stream
-        gate.start(stream, now)
         self.restraint.started(stream, connection.peer.source, connection.peer.provider, now)
         stored = self.recent.get(taken[0].message)
         if stored is not None and (job := make_job(stored, taken, now)):
@@ -166,8 +150,11 @@ class Dispatcher:
                 outcomes = self.actions.judge(peer, self._terms(connection), job.stream, outcomes)
             attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
             self.settler.settle(job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on)
+        gate = self.connector.hands[connection].gate
         if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
-            self.connector.hands[connection].gate.worked()
+            gate.worked()
+        elif any(map(too_much, outcomes)):
+            gate.deferred(now)
 
     def _terms(self, connection: Connection) -> Terms:
         return self.routing.terms(self.connector.links[self.connector.hands[connection].key].route)

@@ -41,6 +41,6 @@ def _why(dispatcher: Dispatcher, outlet: Outlet, stream: str) -> str:
     for source in in_turn(pool, outlet.site):
         if reason := dispatcher.restraint.why_not(stream, source.name, terms.provider, now)[0]:
             return reason
-        if reason := dispatcher.connector.gates.why_not(source, outlet.site, terms, now)[0]:
-            return reason
+        if why := dispatcher.connector.gates.why_not(source, outlet.site, terms, pool, now=now, stream=stream):
+            return why.reason
     return "turn"

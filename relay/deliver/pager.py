@@ -8,19 +8,23 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from relay.core.backlog import Backlog
-from relay.core.waiting import Mark, Waiting
+from relay.core.backlog import Backlog, Page
+from relay.core.waiting import Mark, Part, Waiting
 from relay.queue.store import StoreBusy
 
 log = logging.getLogger("relay.queue")
 
 TICK_S = 0.25  # how late a retry may start; fresh mail does not wait for it
+BUSY_TICK_S = 0.05  # while mail waits in the store that could go now
+PAGES_MOST = 8  # of one stream, then the others have their turn
 
 
 class Paged(Protocol):
     """What is needed of the store."""
 
-    async def due(self, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]: ...
+    async def due(
+        self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None
+    ) -> list[Waiting]: ...
 
     async def streams(self) -> list[str]: ...
 
@@ -67,10 +71,13 @@ class Pager:
         while True:
             if self._again.is_set():
                 await self._find_streams()
-            for name in list(self.backlogs):
-                await self._advance(name)
+            if any([await self._advance(name) for name in list(self.backlogs)]):
+                continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), TICK_S)
+                await asyncio.wait_for(self._again.wait(), self._tick_s())
+
+    def _tick_s(self) -> float:
+        return BUSY_TICK_S if any(backlog.cursors for backlog in self.backlogs.values()) else TICK_S
 
     async def _find_streams(self) -> None:
         """A backlog for every stream that has mail."""
@@ -85,13 +92,25 @@ class Pager:
         for name in names:
             self.backlogs.setdefault(name, Backlog(self.most))
 
-    async def _advance(self, name: str) -> None:
+    async def _advance(self, name: str) -> bool:
+        """Reads some pages of a stream and hands out what is due; True: there is more to read."""
         backlog = self.backlog(name)
-        if page := backlog.page_wanted(self.clock()):
-            try:
-                backlog.page_arrived(await self.store.due(name, page.after, page.before, page.limit))
-            except StoreBusy as error:
-                log.warning("the queue could not be read, again in %s s: %s", TICK_S, error)
-                backlog.page_failed()
-        for waiting in backlog.due(self.clock()):
-            self.place(waiting)
+        for _ in range(PAGES_MOST):
+            page = backlog.page_wanted(self.clock())
+            if page is not None and not await self._read(name, backlog, page):
+                page = None
+            for waiting in backlog.due(self.clock()):
+                self.place(waiting)
+            if page is None:
+                return False
+        return True
+
+    async def _read(self, name: str, backlog: Backlog, page: Page) -> bool:
+        try:
+            found = await self.store.due(name, page.after, page.before, page.limit, page.only)
+        except StoreBusy as error:
+            log.warning("the queue could not be read, again in %s s: %s", TICK_S, error)
+            backlog.page_failed()
+            return False
+        backlog.page_arrived(found)
+        return True

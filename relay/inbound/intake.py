@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from relay.core.address import MAX_HEADER_VALUE, address_in, addresses_in, domain_of
@@ -28,6 +28,7 @@ from relay.inbound.gate import Gatekeeper
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
 from relay.inbound.standing import NO_STANDING, Standing, together
+from relay.inbound.turns import Turns
 from relay.policy.decide import Decision, Facts, decide
 from relay.policy.model import Policy, Stream
 from relay.policy.recorded import record
@@ -60,6 +61,7 @@ class Intake:
     verp_key: bytes
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
+    turns: Turns = field(default_factory=Turns)
     record_facts: bool = True
     held_by: Callable[[str, str, Mapping[str, str]], str] = lambda *_: ""
 
@@ -98,6 +100,7 @@ class Intake:
     async def _finish(
         self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, recorded: Recorded
     ) -> Reply:
+        await self.turns.mine(stream.priority)
         work = partial(
             self.preparer.prepare, submission, headers,
             legacy=submission.client.profile == "legacy", eight_bit=stream.eight_bit,
@@ -123,7 +126,8 @@ class Intake:
             submission.id, submission.received_at, submission.received_at, envelope,
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
-            held=decision.hold or bool(held_by), held_by=held_by, tags=decision.tags, facts=recorded, content=content,
+            held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
+            facts=recorded, content=content,
         )  # fmt: skip
         try:
             await self.put(message)

@@ -30,6 +30,7 @@ from relay.policy.entries import (
 )
 from relay.policy.facts import Facts
 from relay.policy.guard import compile_guard
+from relay.policy.limits import compile_limits
 from relay.policy.model import (
     Example,
     Limits,
@@ -79,6 +80,7 @@ def _policy(entries: Draft, folder: str) -> Policy:
         routes=routes,
         providers=tuple(_provider(one) for one in entries.providers),
         examples=tuple(_example(one) for one in entries.tests),
+        limits=MappingProxyType(compile_limits(entries.limits)),
         asked=headers_asked(routes),
     )
 
@@ -119,7 +121,7 @@ def _pool(placed: Placed[PoolEntry]) -> Pool:
     sources = tuple(
         _source(one, placed.origin.at("sources", number)) for number, one in enumerate(placed.entry.sources)
     )
-    return Pool(placed.name, sources, placed.origin.where)
+    return Pool(placed.name, sources, placed.origin.where, tuple(placed.entry.limits))
 
 
 def _source(one: SourceEntry, where: str) -> Source:
@@ -137,7 +139,9 @@ def _provider(placed: Placed[ProviderEntry]) -> Provider:
         tls=entry.tls,
     )
     replies = compile_replies(placed.entry.replies, lambda number: placed.origin.line_of("replies", number))
-    return Provider(placed.name, tuple(placed.entry.mx), limits, placed.origin.where, replies)
+    return Provider(
+        placed.name, tuple(placed.entry.mx), limits, placed.origin.where, replies, tuple(placed.entry.limits)
+    )
 
 
 def _route(placed: Placed[RouteEntry], streams: Mapping[str, Stream]) -> Route:

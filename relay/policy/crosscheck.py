@@ -11,6 +11,7 @@ from relay.policy.doorcheck import check_doors
 from relay.policy.draft import Draft, Placed
 from relay.policy.entries import RouteEntry, StreamEntry
 from relay.policy.fields import ONCE_ONLY
+from relay.policy.limits import check_limits
 from relay.policy.replycheck import check_replies
 from relay.policy.rules import Condition
 from relay.policy.strict import Problem
@@ -33,6 +34,7 @@ def check_policy(draft: Draft, *, folder: str, listeners: Names, credentials: Na
         *_named(draft, "listener", listeners),
         *_named(draft, "credential", credentials),
         *_providers(draft),
+        *check_limits(draft),
         *check_replies(draft),
         *_tests(draft),
         *check_doors(draft),
@@ -85,14 +87,13 @@ def _signings(stream: Placed[StreamEntry]) -> Iterator[Problem]:
 
 
 def _reserves(draft: Draft) -> Iterator[Problem]:
-    """Streams share the connections of their pool's sources, so their reserves must fit into one whole."""
-    for pool in draft.named("pools"):
-        inside = [stream for stream in draft.streams if stream.entry.pool == pool and stream.entry.reserve]
-        total = sum(stream.entry.reserve for stream in inside)
-        if total > 1 + 1e-9:
-            names = " + ".join(f"{stream.name} {stream.entry.reserve:.0%}" for stream in inside)
-            message = f"the reserves in pool `{pool}` sum to {total:.0%} ({names})"
-            yield inside[-1].origin.problem(message, "lower them to 100% in all", "reserve")
+    """Streams share the machine's connections, whatever their pools: their reserves must fit into one whole."""
+    reserved = [stream for stream in draft.streams if stream.entry.reserve]
+    total = sum(stream.entry.reserve for stream in reserved)
+    if total > 1 + 1e-9:
+        names = " + ".join(f"{stream.name} {stream.entry.reserve:.0%}" for stream in reserved)
+        message = f"the reserves sum to {total:.0%} ({names})"
+        yield reserved[-1].origin.problem(message, "lower them to 100% in all", "reserve")
 
 
 def _sources(draft: Draft) -> Iterator[Problem]:

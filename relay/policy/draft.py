@@ -17,6 +17,7 @@ from relay.policy.entries import (
     RouteEntry,
     StreamEntry,
 )
+from relay.policy.limits import NamedLimitEntry
 from relay.policy.quantities import shown
 from relay.policy.strict import Node, Problem
 from relay.policy.validate import Entry, nearest, validate
@@ -69,6 +70,7 @@ class Draft:
     pools: list[Placed[PoolEntry]] = field(default_factory=list)
     routes: list[Placed[RouteEntry]] = field(default_factory=list)
     providers: list[Placed[ProviderEntry]] = field(default_factory=list)
+    limits: list[Placed[NamedLimitEntry]] = field(default_factory=list)
     tests: list[Placed[ExampleEntry]] = field(default_factory=list)
     names: dict[str, dict[str, Origin]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -103,6 +105,8 @@ def _section(result: Draft, section: str, origin: Origin) -> None:
             result.routes += _collect(result, section, origin, RouteEntry)
         case "providers":
             result.providers += _collect(result, section, origin, ProviderEntry)
+        case "limits":
+            result.limits += _collect(result, section, origin, NamedLimitEntry)
         case "tests":
             result.tests += _collect(result, section, origin, ExampleEntry)
         case _:

@@ -15,6 +15,7 @@ from relay.policy.fields import (
     HeaderKey,
     HeaderName,
     Hours,
+    NameList,
     Networks,
     Refusal,
     ReturnPath,
@@ -24,6 +25,7 @@ from relay.policy.fields import (
     Wait,
 )
 from relay.policy.guard import GuardEntry
+from relay.policy.limits import NamedLimitEntry
 from relay.policy.quantities import (
     Address,
     Flag,
@@ -108,6 +110,7 @@ class PoolEntry(Entry):
     """The sources of a stream."""
 
     sources: Annotated[list[SourceEntry], Field(min_length=1)]
+    limits: NameList = Field(default_factory=list)
 
 
 class MatchEntry(Entry):
@@ -162,6 +165,7 @@ class ProviderEntry(Entry):
 
     mx: Globs
     per_source: LimitsEntry = LimitsEntry()
+    limits: NameList = Field(default_factory=list)
     replies: list[ReplyEntry] = Field(default_factory=list)
 
 
@@ -204,4 +208,5 @@ class PolicyFile(Entry):
     pools: dict[Text, PoolEntry] = Field(default_factory=dict)
     routes: list[RouteEntry] = Field(default_factory=list)
     providers: dict[Text, ProviderEntry] = Field(default_factory=dict)
+    limits: dict[Text, NamedLimitEntry] = Field(default_factory=dict)
     tests: list[ExampleEntry] = Field(default_factory=list)

@@ -173,6 +173,7 @@ Refusal = Annotated[
     str, BeforeValidator(refusal), WithJsonSchema({"type": "string", "maxLength": MAX_REFUSAL})
 ]
 ReturnPath = Annotated[str, BeforeValidator(return_path), WithJsonSchema({"type": "string"})]
+NameList = Annotated[list[Text], BeforeValidator(as_list), _one_or_more("names")]
 TextList = Annotated[list[Text], BeforeValidator(as_list), Field(min_length=1), _one_or_more("text")]
 Target = Annotated[float, BeforeValidator(target), PERCENT_SCHEMA]
 Count = Annotated[Whole, Field(ge=1)]

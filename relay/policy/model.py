@@ -18,6 +18,7 @@ from relay.core.retry import Retry
 from relay.core.warmup import Warmup
 from relay.policy.facts import Facts
 from relay.policy.guard import Guard
+from relay.policy.limits import NamedLimit
 from relay.policy.requirements import Requirement
 from relay.policy.rules import Condition
 from relay.policy.templates import Template
@@ -87,11 +88,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Sources that share the mail of a stream by weight; never empty."""
+    """Sources that share the mail of a stream by weight; never empty. `shared` are the names of limits."""
 
     name: str
     sources: tuple[Source, ...]
     where: str = ""
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,15 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Provider:
     """Limits for every destination one of whose MX names matches `mx`, and what its replies lead to. The reply
-    rules of the last provider are asked after everyone's own."""
+    rules of the last provider are asked after everyone's own. `shared` are the names of limits it has together
+    with others."""
 
     name: str
     mx: tuple[Pattern, ...]
     limits: Limits
     where: str = ""
     replies: tuple[ReplyRule, ...] = ()
+    shared: tuple[str, ...] = ()
 
     def takes(self, host: str) -> bool:
         """Whether the MX name (without final dot) is this provider's."""
@@ -156,6 +160,7 @@ class Policy:
     routes: tuple[Route, ...]
     providers: tuple[Provider, ...]
     examples: tuple[Example, ...] = field(default=(), repr=False)
+    limits: Mapping[str, NamedLimit] = field(default_factory=dict)
     asked: Mapping[str, bool] = field(default_factory=dict, repr=False)
 
     def provider(self, host: str) -> Provider:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sqlite3
 
 from relay.core.ids import STRETCH_CHARS
-from relay.core.waiting import Mark, Waiting
+from relay.core.waiting import Mark, Part, Waiting
 from relay.queue.filters import FIND, where
-from relay.queue.rows import operator_row, stored
+from relay.queue.rows import operator_row, stored, waiting_of
 from relay.queue.spool import Spool
 from relay.queue.statements import statements
 from relay.queue.store import Filter, Row, Stored, Tally
 
 
-def due(connection: sqlite3.Connection, *, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]:
-    """Queued recipients of a stream in the order of their marks."""
-    rows = connection.execute(statements()["due"], (stream, *after, before, limit))
-    return [Waiting(*row) for row in rows]
+def due(
+    connection: sqlite3.Connection, *, stream: str, after: Mark, before: float, limit: int, only: Part | None = None
+) -> list[Waiting]:
+    """Queued recipients of a stream, or of one domain and flow in it, in the order of their marks."""
+    sql = statements()["due_of_part" if only else "due"]
+    rows = connection.execute(sql, (stream, *after, before, limit, *(only or ())))
+    return [waiting_of(row) for row in rows]
 
 
 def load(connection: sqlite3.Connection, *, message: str, spool: Spool) -> Stored | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from sys import intern
 from typing import Any
 
 from relay.core.address import domain_of
@@ -35,7 +36,7 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
         (
             message.id, place.nth, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
             recipient.orcpt, message.stream, state, message.received_at, message.due_at,
-            message.held_by,
+            message.held_by, place.flow,
         )
         for place, recipient in zip(waiting, message.envelope.recipients, strict=True)
     ]  # fmt: skip
@@ -43,11 +44,19 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
 
 def places(message: Prepared) -> list[Waiting]:
     """What waits once the message is stored, one for each recipient."""
+    flow = intern(message.flow)
     return [
-        Waiting(message.due_at, message.id, index, recipient.address, domain_of(recipient.address),
-                message.stream, message.received_at, 0)
+        Waiting(message.due_at, message.id, index, recipient.address, intern(domain_of(recipient.address)),
+                message.stream, message.received_at, 0, flow=flow)
         for index, recipient in enumerate(message.envelope.recipients)
     ]  # fmt: skip
+
+
+def waiting_of(row: Values) -> Waiting:
+    """What waits, from the columns of `due`; texts that many share are kept once."""
+    due_at, message, nth, address, domain, stream, received_at, attempts, notified, flow = row
+    return Waiting(due_at, message, nth, address, intern(domain), intern(stream), received_at, attempts,
+                   bool(notified), intern(flow))  # fmt: skip
 
 
 def stored(row: Values, recipients: Iterable[Values], spool_body: Callable[[str, int], Body]) -> Stored:

@@ -23,10 +23,11 @@ import aiosqlite
 
 from relay.core.message import Prepared
 from relay.core.quota import Stock
-from relay.core.waiting import Mark, Waiting
+from relay.core.waiting import Mark, Part, Waiting
 from relay.queue import operating, reading, state, stock
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
+from relay.queue.order import next_group
 from relay.queue.spool import Spool
 from relay.queue.store import (
     Filter,
@@ -120,9 +121,9 @@ class SqliteStore:
         self._wake.set()
         return self._settled
 
-    async def due(self, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]:
+    async def due(self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None) -> list[Waiting]:
         """The stream's queued recipients behind `after` and due by `before`, in order."""
-        return await self._read(partial(reading.due, stream=stream, after=after, before=before, limit=limit))
+        return await self._read(partial(reading.due, stream=stream, after=after, before=before, limit=limit, only=only))
 
     async def load(self, message: str) -> Stored | None:
         """The message with the recipients that still wait for delivery, or None when it is gone."""
@@ -222,7 +223,7 @@ class SqliteStore:
         return True
 
     async def _commit_group(self) -> None:
-        taken, self._next = self._next[:GROUP_MOST], self._next[GROUP_MOST:]
+        taken, self._next = next_group(self._next, GROUP_MOST, lambda one: one[0].priority)
         settlements, self._settlements = self._settlements, []
         settled, self._settled = self._settled, None
         if self._next:

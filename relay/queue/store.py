@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from relay.core.envelope import Recipient
 from relay.core.message import Prepared
-from relay.core.waiting import Mark, Waiting
+from relay.core.waiting import Mark, Part, Waiting
 
 BRAKE_NOTE = "brake "  # begins the note of mail that a brake holds; the brake's id and a colon follow
 
@@ -129,7 +129,9 @@ class Store(Protocol):
 
     async def settle(self, settlements: Sequence[Settlement]) -> None: ...
 
-    async def due(self, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]: ...
+    async def due(
+        self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None
+    ) -> list[Waiting]: ...
 
     async def load(self, message: str) -> Stored | None: ...
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from relay.core.gate import Gate
 from relay.core.ledger import PAUSES, Action
-from relay.core.limits import Gate
 from relay.core.outcome import Outcome
+from relay.deliver.gates import Why
 from relay.deliver.outlets import Terms
 from relay.deliver.resolve import Route
 from relay.deliver.sources import in_turn
@@ -22,8 +23,15 @@ WORDS = {
     "destination_paused": "this destination is left alone after trouble: {why}",
     "reply_rule": "a reply rule keeps {source} from there",
     "connections": "all {most} connections that {source} may have there are in use",
+    "reserved": "the connections of {source} that are free there are reserved for other streams ({kept})",
     "connection_rate": "{source} may open only {rate:g} connections a minute there",
     "message_rate": "{source} may send only {rate:g} messages a second there",
+    "limit_connections": "all {most} connections of {name} are in use",
+    "limit_reserved": "the connections of {name} that are free are reserved for other streams ({kept})",
+    "limit_connection_rate": "{name} allows only {rate:g} new connections a minute",
+    "limit_message_rate": "{name} allows only {rate:g} messages a second",
+    "machine_connections": "all {most} connections of this relay (delivery.connections) are in use",
+    "machine_reserved": "the connections of this relay that are free are reserved for other streams ({kept})",
 }
 
 
@@ -101,24 +109,36 @@ async def explain_domain(relay: Relay, domain: str, pool: str = "", stream: str 
 
 def _gate(relay: Relay, pool: Pool, route: Route, terms: Terms, stream: str) -> list[Explanation]:
     """One line for each source of a pool: mail is limited where none of them is free."""
-    lines = []
+    lines, gates = [], relay.dispatcher.connector.gates
     for source in in_turn(pool, route.site):
-        gate = relay.dispatcher.connector.gates.gates.get((source.name, terms.counted))
-        trouble = relay.dispatcher.connector.gates.trouble(source, route.site)
         if kept := kept_back(relay, stream, source.name, terms.provider):
             lines.append(kept)
-        elif gate is None and not trouble:
-            lines.append(Explanation(source.name, "nothing"))
-        else:
-            found = relay.dispatcher.connector.gates.why_not(source, route.site, terms, time.time())
-            lines.append(_one_gate(gate or Gate(terms.rates), source.name, *found, trouble))
+            continue
+        trouble = gates.trouble(source, route.site)
+        why = gates.why_not(source, route.site, terms, pool, now=time.time(), stream=stream or None)
+        detail = tuple(_state(gate, source.name) for gate in gates.way(source, terms, pool) if gate.open or gate.line)
+        lines.append(_one_source(why, source.name, trouble, relay, detail))
     return lines
 
 
-def _one_gate(gate: Gate, source: str, reason: str, until: float, trouble: str) -> Explanation:
-    state = f"source {source}: {gate.open} of {gate.most} connections, {sum(gate.busy.values())} deliveries under way"
-    if not reason:
-        return Explanation(source, "nothing", detail=(state,))
-    rate = gate.rates.connections_per_minute if reason == "connection_rate" else gate.rates.messages_per_second
-    text = WORDS[reason].format(why=trouble, most=gate.most, source=source, rate=rate)
-    return Explanation(source, text, until=None if until == float("inf") else until, detail=(state,))
+def _state(gate: Gate, source: str) -> str:
+    return (
+        f"{gate.name or f'source {source}'}: {gate.open} of {gate.most} connections, "
+        f"{sum(gate.busy.values())} deliveries under way, {len(gate.line)} waiting"
+    )
+
+
+def _one_source(
+    why: Why | None, source: str, trouble: str, relay: Relay, detail: tuple[str, ...]
+) -> Explanation:
+    if why is None:
+        return Explanation(source, "nothing", detail=detail)
+    gate, by_minute = why.gate, why.reason.endswith("connection_rate")
+    text = WORDS[why.reason].format(
+        why=trouble, most=gate.most, source=source, name=gate.name,
+        rate=gate.rates.connections_per_minute if by_minute else gate.rates.messages_per_second,
+        kept=", ".join(f"{name} {slots}" for name, slots in gate.kept()),
+    )  # fmt: skip
+    named = relay.policy().limits.get(gate.name.removeprefix("limit "))
+    until = None if why.until == float("inf") else why.until
+    return Explanation(source, text, named.where if named else "", until, detail)

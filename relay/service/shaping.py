@@ -49,14 +49,14 @@ class ShapingAnswers:
         relay, now, plan = self.relay, time.time(), source.warmup
         allowance = plan.allowance(now) if plan else None
         pause = relay.shaping.health.why_not(source.name, now)
-        gates = relay.dispatcher.connector.gates.gates.items()
+        hands = relay.dispatcher.connector.hands.values()
         return SourceState(
             pool=pool, name=source.name, address=source.address, address6=source.address6,
             helo=source.helo or relay.config.hostname, weight=source.weight,
             day=plan.day(now) if plan and allowance is not None else 0, allowance=allowance,
             sent=relay.shaping.warmups.sent(source.name, now),
             paused_until=pause.until if pause else None, paused_why=pause.reason if pause else "",
-            connections=sum(gate.open for (name, _), gate in gates if name == source.name), where=source.where,
+            connections=sum(hand.source.name == source.name for hand in hands), where=source.where,
         )  # fmt: skip
 
 

@@ -76,12 +76,14 @@ class Message:
 
 @dataclass
 class Record:
-    """What one receiver saw: times are time.monotonic()."""
+    """What one receiver saw: times are time.monotonic(). `open_most`: connections at once."""
 
     connections: list[float] = field(default_factory=list)
     peers: list[str] = field(default_factory=list)
     commands: list[tuple[int, str]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    open: int = 0
+    open_most: int = 0
 
 
 class Receiver:
@@ -170,6 +172,8 @@ class Receiver:
         number = len(self.seen.connections)
         self.seen.connections.append(time.monotonic())
         self.seen.peers.append(writer.get_extra_info("peername")[0])
+        self.seen.open += 1
+        self.seen.open_most = max(self.seen.open_most, self.seen.open)
         try:
             await _Conversation(self, number, reader, writer).run()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError):
@@ -178,6 +182,7 @@ class Receiver:
             pass  # `stop`; asyncio's streams would log a handler that ends cancelled
         finally:
             self._tasks.discard(task)
+            self.seen.open -= 1
             writer.transport.abort()
 
 

@@ -52,7 +52,8 @@ class Relay:
         self.program: Program | None = None
         for selector, key in keys.items():
             self._write(f"data/dkim/shop.test/{selector}.pem", key.pem, mode=0o600)
-        self._write("policies/all.yaml", yaml.safe_dump(_policy(keys, stream, policy, provider)).encode())
+        policies = yaml.safe_dump(_policy(keys, stream, policy, provider), sort_keys=False)
+        self._write("policies/all.yaml", policies.encode())
         self._write("relay.yaml", yaml.safe_dump(self._settings(place, names, delivery, config)).encode())
 
     def start(self) -> Relay:

@@ -13,7 +13,7 @@ from relay.core.limits import Rates
 from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.retry import Retry
-from relay.core.waiting import Mark, Waiting
+from relay.core.waiting import Mark, Part, Waiting
 from relay.deliver.actions import Actions
 from relay.deliver.connection import Connection, Feed, Peer
 from relay.deliver.dispatcher import Dispatcher
@@ -277,13 +277,16 @@ class Queue:
         self.waiting |= {one.key: one for one in waits}
         self.stored(message, waits)
 
-    async def due(self, stream: str, after: Mark, before: float, limit: int) -> list[Waiting]:
+    async def due(
+        self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None
+    ) -> list[Waiting]:
         await asyncio.sleep(0.001)
         if self.troubles:
             raise self.troubles.pop(0)
         found = [
             one for key, one in self.waiting.items()
             if one.stream == stream and one.mark > after and one.due_at <= before and key not in self.held
+            and (only is None or one.part == only)
         ]  # fmt: skip
         return sorted(found, key=lambda one: one.mark)[:limit]
 
@@ -444,7 +447,7 @@ class Stage:
         links = sum(len(one.all) for one in connector.links.values())
         assert connector.open == sum(gate.open for gate in gates) == links
         assert not any(count for gate in gates for count in gate.busy.values())
-        assert not any(one.opening or one.promised for one in connector.links.values())
+        assert not any(one.opening for one in connector.links.values())
         assert all(backlog.out >= 0 for backlog in self.pager.backlogs.values())
 
 

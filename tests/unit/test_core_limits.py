@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.limits import Breaker, Gate, Rates, TokenBucket
+from relay.core.limits import Breaker, TokenBucket
 
 
 def test_a_bucket_lets_its_burst_go_and_then_its_rate():
@@ -69,36 +69,6 @@ def test_a_clock_set_back_a_day_does_not_keep_a_destination_closed():
     assert not breaker.is_open(100_000 - 86_400)
 
 
-def test_a_gate_says_why_it_lets_nobody_in():
-    gate = Gate(Rates(connections=2))
-    gate.set_rates(Rates(connections=2, connections_per_minute=60))
-    assert gate.why_not_connect(0) == ("", 0)
-    gate.open = 2
-    assert gate.why_not_connect(0) == ("connections", float("inf"))
-    gate.open = 0
-    gate.connects.take(0), gate.connects.take(0)
-    reason, until = gate.why_not_connect(0)
-    assert (reason, until) == ("connection_rate", pytest.approx(1.0))
-
-
-def test_a_new_gate_keeps_the_rates_it_was_made_with():
-    gate = Gate(Rates(messages_per_second=2))
-    gate.messages.take(0), gate.messages.take(0)
-    assert gate.messages.ready_at(0) == pytest.approx(0.5)
-
-
-def test_a_gate_is_at_rest_when_a_new_one_would_be_the_same():
-    gate = Gate(Rates(connections=2, connections_per_minute=60))
-    assert gate.at_rest(0)
-    gate.open = 1
-    gate.connects.take(0)
-    assert not gate.at_rest(10)
-    gate.open = 0
-    assert not gate.at_rest(0.5)
-    assert gate.at_rest(10)
-    assert Gate(Rates()).at_rest(0)
-
-
 def test_trouble_of_long_ago_is_forgotten_and_so_is_one_of_a_clock_that_was_wrong():
     breaker = Breaker(first_s=15, longest_s=100)
     breaker.fail(1000, "timeout")
@@ -106,35 +76,3 @@ def test_trouble_of_long_ago_is_forgotten_and_so_is_one_of_a_clock_that_was_wron
     assert not breaker.forgotten(1100)
     assert breaker.forgotten(1116)
     assert breaker.forgotten(500)
-
-
-def test_a_reload_changes_the_limits_of_a_gate_at_once_and_the_same_limits_change_nothing():
-    gate = Gate(Rates(connections=5))
-    gate.set_rates(Rates(connections=5, messages_per_second=10))
-    gate.messages.take(0)
-    level = gate.messages.level
-    gate.set_rates(Rates(connections=5, messages_per_second=10))
-    assert gate.messages.level == level
-    gate.set_rates(Rates(connections=1))
-    assert gate.most == 1
-    assert gate.messages.ready_at(0) == 0
-
-
-def test_the_window_shrinks_when_more_is_refused_and_grows_with_success():
-    gate = Gate(Rates(connections=4), open=2)
-    gate.refused_more()
-    assert gate.most == 2
-    for _ in range(20):
-        gate.worked()
-    assert gate.most == 4
-    gate.open = 0
-    gate.refused_more()
-    assert gate.most == 1
-
-
-def test_deliveries_under_way_are_counted_by_stream():
-    gate = Gate(Rates())
-    gate.start("marketing", 0)
-    gate.start("marketing", 0)
-    gate.end("marketing")
-    assert gate.busy == {"marketing": 1}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,7 @@ from relay.core.envelope import Envelope, Recipient
 from relay.core.message import Prepared
 from relay.core.waiting import START
 from relay.queue.sqlite import SqliteStore
+from relay.queue.statements import statements
 from relay.queue.store import End, Filter, Settlement, StoreBroken, StoreBusy
 
 NOW = 1_795_000_000.0
@@ -363,3 +365,28 @@ def test_what_is_held_is_not_loaded_for_delivery(tmp_path):
             assert list(found.recipients) == [1]
 
     run(scenario())
+
+
+def test_one_flow_to_one_domain_can_be_read_on_its_own(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as store:
+            for number in range(4):
+                tags = {"campaign": "autumn" if number % 2 else "winter"}
+                people = (f"{number}@a.net", f"{number}@B.net")
+                await store.put(message(f"m{number}", *people, credential="crm", tags=tags))
+            found = await store.due("transactional", START, NOW, 10, ("b.net", "crm|autumn"))
+            assert [one.address for one in found] == ["1@B.net", "3@B.net"]
+            assert {one.part for one in found} == {("b.net", "crm|autumn")}
+            assert await store.due("transactional", found[0].mark, NOW, 10, ("b.net", "crm|autumn")) == found[1:]
+            whole = await store.due("transactional", START, NOW, 10)
+            assert whole[0].flow is whole[-3].flow  # a million rows keep one text
+            plans = [row[3] for name in ("due", "due_of_part") for row in await store._read(partial(_plan, name=name))]
+            assert all("SEARCH recipient USING INDEX" in plan for plan in plans)
+
+    run(scenario())
+
+
+def _plan(connection, *, name):
+    sql = statements()[name]
+    values = ("s", 0.0, "", 0, 1.0, 5, "d", "f")[: 8 if "part" in name else 6]
+    return connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()

@@ -36,11 +36,14 @@ CREATE TABLE recipient (
   attempts INTEGER NOT NULL,
   delay_notified INTEGER NOT NULL,
   last TEXT NOT NULL,
+  flow TEXT NOT NULL,         -- app|campaign: who takes turns inside a stream
   PRIMARY KEY (message, idx)
 ) STRICT, WITHOUT ROWID;
 
 -- The order in which a stream's backlog is read; held mail is not in it.
 CREATE INDEX recipient_due ON recipient (stream, due_at, message, idx) WHERE state = 'queued';
+-- The same for one flow to one domain, when it has fallen behind the others.
+CREATE INDEX recipient_part ON recipient (stream, domain, flow, due_at, message, idx) WHERE state = 'queued';
 
 CREATE TABLE tally (
   name TEXT PRIMARY KEY NOT NULL,

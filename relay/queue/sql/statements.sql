@@ -7,8 +7,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: put_recipient
 INSERT INTO recipient (message, idx, address, domain, notify, orcpt, stream, state, received_at, due_at,
-                       attempts, delay_notified, last)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?);
+                       attempts, delay_notified, last, flow)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?);
 
 -- name: count
 UPDATE tally SET n = n + ?2 WHERE name = ?1;
@@ -25,9 +25,16 @@ DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE 
 RETURNING spooled, stream, size;  -- not "body IS NULL": SQLite 3.40 answers 0 to that for a NULL in this table
 
 -- name: due
-SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified FROM recipient
+SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified, flow
+FROM recipient INDEXED BY recipient_due
 WHERE stream = ?1 AND state = 'queued' AND (due_at, message, idx) > (?2, ?3, ?4) AND due_at <= ?5
 ORDER BY due_at, message, idx LIMIT ?6;
+
+-- name: due_of_part
+SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified, flow
+FROM recipient INDEXED BY recipient_part
+WHERE stream = ?1 AND state = 'queued' AND (due_at, message, idx) > (?2, ?3, ?4) AND due_at <= ?5
+AND domain = ?7 AND flow = ?8 ORDER BY due_at, message, idx LIMIT ?6;
 
 -- name: load_message
 SELECT id, received_at, stream, pool, route, sender, return_path, envid, ret, body_type, utf8, credential,
