@@ -45,15 +45,16 @@ def postfix(place: Place, names: NameServer) -> Iterator[Postfix]:
 
 @pytest.fixture
 def relay(place: Place, names: NameServer, keys: dict[str, Key]) -> Iterator[Callable[..., Relay]]:
-    """Starts relays; each must end cleanly on SIGTERM with its accounts balanced."""
-    started: list[Relay] = []
+    """Starts relays, or with `started=False` makes them ready for it; each must end cleanly on SIGTERM with its
+    accounts balanced."""
+    made: list[Relay] = []
 
-    def start(**settings: Any) -> Relay:
-        started.append(Relay(place, names, keys, **settings))
-        return started[-1].start()
+    def start(*, started: bool = True, **settings: Any) -> Relay:
+        made.append(Relay(place, names, keys, **settings))
+        return made[-1].start() if started else made[-1]
 
     yield start
-    for one in started:
+    for one in made:
         if one.program is not None:
             gap = one.total("relay_accounting_gap")
             one.stop()
