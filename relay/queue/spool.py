@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from relay.core.content import CHUNK_BYTES
+from relay.queue.folders import make_folder, sync
 
 
 class FileBody:
@@ -65,7 +66,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.incoming = folder / "tmp"
-        self.incoming.mkdir(parents=True, exist_ok=True)
+        make_folder(self.incoming)
 
     def writer(self) -> SpoolWriter:
         """A new body; raises OSError when the disk is full or descriptors have run out."""
@@ -81,11 +82,11 @@ class Spool:
         for message, body in bodies.items():
             kept = str(self.folder / message)
             if body.path != kept:
-                _sync(body.path)
+                sync(body.path)
                 os.rename(body.path, kept)
                 body.path = kept
         if bodies:
-            _sync(str(self.folder))
+            sync(self.folder)
 
     def remove(self, messages: Iterable[str]) -> None:
         """Deletes the bodies of messages whose rows are gone."""
@@ -101,11 +102,3 @@ class Spool:
         for entry in rubbish:
             entry.unlink()
         return len(rubbish), named - present.keys()
-
-
-def _sync(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -77,7 +77,6 @@ class SqliteStore:
     @classmethod
     async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
         """Opens or makes the queue; raises StoreBroken, OSError. Unfinished spool files are swept."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         writer = aiosqlite.Connection(partial(open_writer, path), 64)
         reader = aiosqlite.Connection(partial(open_reader, path), 64)
         try:

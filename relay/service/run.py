@@ -20,6 +20,7 @@ from relay.config.model import Config
 from relay.core.events import Event
 from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
+from relay.queue.folders import make_folder
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
 from relay.service.gate import save_for_ever
@@ -62,7 +63,7 @@ def run(config_path: Path) -> int:
 @contextlib.contextmanager
 def data_lock(data: Path) -> Iterator[None]:
     """Holds the data folder for this process: two writers would ruin the queue. Raises Busy."""
-    data.mkdir(parents=True, exist_ok=True)
+    make_folder(data)
     handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -86,7 +86,7 @@ def rename(names: dict[str, File | Folder], changes: list[tuple[str, File | Fold
 
 
 class Disk:
-    """What lies below `root`, which was empty and safe at the beginning of the trace."""
+    """What was made below `root` since the beginning of the trace."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -116,9 +116,8 @@ class Disk:
                 folder, name = self._place(record.path)
                 folder.take(name)
             case Op.MKDIR:
-                if record.path != str(self.root):
-                    folder, name = self._place(record.path)
-                    folder.put(name, Folder())
+                folder, name = self._place(record.path)
+                folder.put(name, Folder())
 
     def cut(self, target: Path, dice: random.Random) -> None:
         """Writes what may be found when the power fails now."""
@@ -141,7 +140,10 @@ class Disk:
     def _opened(self, path: str) -> File | Folder:
         if path.rstrip("/") == str(self.root):
             return self.top
-        folder, name = self._place(path)
+        try:
+            folder, name = self._place(path)
+        except KeyError:
+            return File()  # it was there before the trace
         found = folder.now.get(name)
         if found is None:
             found = File()

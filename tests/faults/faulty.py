@@ -68,6 +68,6 @@ def under_faults(relay: Relay, *, traced: bool = False) -> Faults:
     """Puts the library under a relay that has not started yet."""
     folder = relay.home / "faults"
     folder.mkdir()
-    faults = Faults(relay.home / "data", folder)
+    faults = Faults(relay.home, folder)
     relay.surroundings |= faults.environment(traced=traced)
     return faults

@@ -16,6 +16,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,8 +93,8 @@ def cut_often(faults, ids, cuts, dice):
         while places and places[0] == at:
             places.pop(0)
             with tempfile.TemporaryDirectory(prefix="relay-cut-", dir="/dev/shm") as target:
-                disk.cut(Path(target) / "data", dice)
-                asyncio.run(look(Path(target) / "data", at, found, numbers, answered, delivered))
+                disk.cut(Path(target) / "home", dice)
+                asyncio.run(look(Path(target) / "home" / "data", at, found, numbers, answered, delivered))
             found.cuts += 1
             found.accepted += len(answered)
         if record.op is not Op.MARK:
@@ -133,10 +134,9 @@ async def look(data, at, found, numbers, answered, delivered):
         await store.close()
     found.lost += [(at, number) for number in answered - queued - delivered]
     found.again = max(found.again, len(queued & delivered))
-    with sqlite3.connect(data / "queue.db") as database:
+    with closing(sqlite3.connect(data / "queue.db")) as database:
         if (said := database.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
             found.broken.append((at, said))
-    database.close()
 
 
 def whole(content: Content, number: str) -> bool:
