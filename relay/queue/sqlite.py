@@ -25,6 +25,7 @@ from relay.core.message import Prepared
 from relay.core.quota import Stock
 from relay.core.waiting import Mark, Part, Waiting
 from relay.queue import operating, reading, state, stock
+from relay.queue.ballast import Ballast
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.order import next_group
@@ -63,6 +64,7 @@ class SqliteStore:
         self.spool = spool
         self.swept: tuple[int, set[str]] = (0, set())
         self.stock = Stock()
+        self._ballast = Ballast(spool.folder.parent / "ballast")
         self._writer, self._reader = writer, reader
         self._unchecked = 0  # bytes written since the last checkpoint, roughly: the log's file never shrinks
         self._stored, self._committed = stored, committed
@@ -84,6 +86,7 @@ class SqliteStore:
             await reader
             store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
             store.stock = await hop(writer, stock.load)
+            await hop(writer, store._ballast.take)
             store.swept = store.spool.sweep(await store._read(reading.spooled))
         except BaseException:
             await abandon(writer, reader)
@@ -103,6 +106,8 @@ class SqliteStore:
             raise StoreBroken(self._reason)
         if self._closing:
             raise StoreBusy("the queue is closing")
+        if self._ballast.gone:
+            raise StoreFull("the room that is left is for recording deliveries")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._next.append((message, done))
         self._wake.set()
@@ -184,10 +189,14 @@ class SqliteStore:
         self._closing = True
         self._wake.set()
         await asyncio.gather(self.committer, return_exceptions=True)
-        if not self._reason:
-            await hop(self._writer, partial(checkpoint, mode="TRUNCATE"))
-        await self._reader.close()
-        await self._writer.close()
+        try:
+            if not self._reason:
+                await hop(self._writer, partial(checkpoint, mode="TRUNCATE"))
+        except sqlite3.Error as error:  # the next start reads the log
+            log.error("the log of the queue stays as it is: %s", error)
+        finally:
+            await self._reader.close()
+            await self._writer.close()
 
     async def _commit(self) -> None:
         """The committer. However it ends, nobody is left waiting for an answer."""
@@ -204,6 +213,8 @@ class SqliteStore:
 
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
+            if self._ballast.due():
+                await hop(self._writer, self._ballast.take)
             if not self._wake.is_set() and not await self._woken():
                 if self._unchecked:
                     await self._checkpoint("TRUNCATE" if self._unchecked > CHECKPOINT_BYTES // 4 else "PASSIVE")
@@ -271,8 +282,12 @@ class SqliteStore:
             # a stop does not wait for room: what was delivered and not recorded is sent once more (RFC 1047)
             log.error("%d attempts could not be recorded before the stop: %s", len(self._settlements), error)
             self._settlements.clear()
-        elif self._settlements:
-            await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
+        elif self._settlements:  # once more without the new mail, then without the ballast, then slowly
+            if not taken and not self._ballast.gone:
+                log.error("the disk is full; its last room is used to record deliveries: %s", error)
+                await hop(self._writer, self._ballast.throw_off)
+            elif not taken:
+                await asyncio.sleep(FULL_RETRY_S)
             self._wake.set()
 
     async def _checkpoint(self, mode: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from tests.faults.trace import Op, Record
@@ -179,5 +180,5 @@ def _content(file: File, dice: random.Random, harsh: float) -> bytes:
 def _torn(at: int, data: bytes, dice: random.Random) -> list[Change]:
     """Some sectors of a write."""
     edges = [at, *range((at // SECTOR + 1) * SECTOR, at + len(data), SECTOR), at + len(data)]
-    pieces = [(a, data[a - at : b - at]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [(a, data[a - at : b - at]) for a, b in pairwise(edges)]
     return [piece for piece in pieces if dice.random() < 0.5]

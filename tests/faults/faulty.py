@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import mmap
+import shutil
 import struct
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from tests.faults.load import numbers
+from tests.faults.trace import Marker
 from tests.peers.place import need
+from tests.peers.receiver import Receiver
 from tests.peers.relay import Relay
 
 SOURCE = Path(__file__).parent / "preload.c"
-CONTROL = struct.Struct("=iiqq")  # struct control of preload.c
+CONTROL = struct.Struct("=iiqqiiq")  # struct control of preload.c
 
 
 @functools.cache
@@ -54,14 +59,18 @@ class Faults:
         """The wall clock goes wrong by so much; the monotonic one goes on."""
         self._set(2, round(seconds * 1e9))
 
+    def fill_disk(self, *, full: bool) -> None:
+        """Files grow only into room that others give back, or as they like again."""
+        self._set(4, int(full))
+
     @property
     def syncs(self) -> int:
         """How many there were."""
         return int(CONTROL.unpack(self._map[:])[3])
 
     def _set(self, place: int, value: int) -> None:
-        offset, form = [(0, "=i"), (4, "=i"), (8, "=q")][place]
-        struct.pack_into(form, self._map, offset, value)
+        form = "=" + CONTROL.format[1:][place]
+        struct.pack_into(form, self._map, struct.calcsize("=" + CONTROL.format[1 : 1 + place]), value)
 
 
 def under_faults(relay: Relay, *, traced: bool = False) -> Faults:
@@ -69,5 +78,19 @@ def under_faults(relay: Relay, *, traced: bool = False) -> Faults:
     folder = relay.home / "faults"
     folder.mkdir()
     faults = Faults(relay.home, folder)
+    if traced:
+        shutil.rmtree(relay.home / "data")  # a record begins with nothing
     relay.surroundings |= faults.environment(traced=traced)
     return faults
+
+
+def marking(server: Receiver, faults: Faults) -> None:
+    """Has a receiver write into the record what it takes, before it says so."""
+    marker = Marker(faults.trace)
+
+    def answers() -> Iterator[bytes]:
+        while True:
+            marker.mark("delivered", numbers(server.seen.messages[-1:])[0])
+            yield b"250 2.0.0 Ok\r\n"
+
+    server.answers["dot"] = answers()

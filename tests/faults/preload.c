@@ -36,6 +36,9 @@ struct control {
     volatile int32_t sync_delay_us; /* every fsync takes so much longer */
     volatile int64_t wall_shift_ns; /* the wall clock is off by so much; the monotonic one is not */
     volatile int64_t syncs;         /* counted here */
+    volatile int32_t full;          /* the disk is: files grow only into the room that others gave back */
+    int32_t unused;
+    volatile int64_t room;          /* bytes given back since */
 };
 
 struct header {
@@ -181,6 +184,20 @@ static void promises(const char *data, size_t size)
     }
 }
 
+/* Called with the turn taken: whether the write needs room that there is not. */
+static int no_room(int fd, off_t end)
+{
+    struct stat now;
+    if (!control->full || fstat(fd, &now) || end <= now.st_size)
+        return 0;
+    if (end - now.st_size <= control->room) {
+        control->room -= end - now.st_size;
+        return 0;
+    }
+    errno = ENOSPC;
+    return 1;
+}
+
 ssize_t write(int fd, const void *data, size_t size)
 {
     uint64_t file = file_of(fd);
@@ -192,7 +209,7 @@ ssize_t write(int fd, const void *data, size_t size)
     }
     pthread_mutex_lock(&turn);
     offset = lseek(fd, 0, REAL(fcntl)(fd, F_GETFL) & O_APPEND ? SEEK_END : SEEK_CUR);
-    done = REAL(write)(fd, data, size);
+    done = no_room(fd, offset + size) ? -1 : REAL(write)(fd, data, size);
     if (done > 0)
         record(WRITE, file, offset, NULL, data, done);
     pthread_mutex_unlock(&turn);
@@ -207,7 +224,7 @@ static ssize_t written_at(ssize_t (*call)(int, const void *, size_t, off_t), int
     if (!file)
         return call(fd, data, size, offset);
     pthread_mutex_lock(&turn);
-    done = call(fd, data, size, offset);
+    done = no_room(fd, offset + size) ? -1 : call(fd, data, size, offset);
     if (done > 0)
         record(WRITE, file, offset, NULL, data, done);
     pthread_mutex_unlock(&turn);
@@ -249,11 +266,14 @@ ssize_t send(int fd, const void *data, size_t size, int flags)
 static int truncated(int (*call)(int, off_t), int fd, off_t size)
 {
     uint64_t file = file_of(fd);
+    struct stat now;
     int result;
     if (!file)
         return call(fd, size);
     pthread_mutex_lock(&turn);
-    result = call(fd, size);
+    if (control->full && !fstat(fd, &now) && now.st_size > size)
+        control->room += now.st_size - size;
+    result = no_room(fd, size) ? -1 : call(fd, size);
     if (!result)
         record(TRUNCATE, file, size, NULL, NULL, 0);
     pthread_mutex_unlock(&turn);
@@ -320,7 +340,16 @@ int fdatasync(int fd)
     }
 
 int rename(const char *from, const char *to) CHANGING(REAL(rename)(from, to), RENAME, from, to)
-int unlink(const char *path) CHANGING(REAL(unlink)(path), UNLINK, path, NULL)
+
+static int unlinked(const char *path)
+{
+    struct stat now;
+    if (control->full && ours(path) && !stat(path, &now))
+        control->room += now.st_size;
+    return REAL(unlink)(path);
+}
+
+int unlink(const char *path) CHANGING(unlinked(path), UNLINK, path, NULL)
 int mkdir(const char *path, mode_t mode) CHANGING(REAL(mkdir)(path, mode), MKDIR, path, NULL)
 
 /* The wall clock. */
