@@ -23,12 +23,13 @@ import aiosqlite
 
 from relay.core.message import Prepared
 from relay.core.quota import Stock
-from relay.core.waiting import Mark, Part, Waiting
+from relay.core.waiting import Waiting
 from relay.queue import operating, reading, state, stock
 from relay.queue.ballast import Ballast
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.order import next_group
+from relay.queue.questions import Questions
 from relay.queue.spool import Spool
 from relay.queue.store import (
     Filter,
@@ -36,9 +37,7 @@ from relay.queue.store import (
     Settlement,
     StoreBroken,
     StoreBusy,
-    Stored,
     StoreFull,
-    Tally,
 )
 from relay.queue.writing import Group, fault, write_group
 
@@ -54,18 +53,18 @@ OnStored = Callable[[Prepared, list[Waiting]], None]
 OnCommit = Callable[[float, int], None]
 
 
-class SqliteStore:
+class SqliteStore(Questions):
     """The store over one SQLite file and a spool folder; see `queue.store` for the contract."""
 
     def __init__(
         self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
         *, stored: OnStored, committed: OnCommit,
     ) -> None:  # fmt: skip
-        self.spool = spool
+        super().__init__(reader, spool)
         self.swept: tuple[int, set[str]] = (0, set())
         self.stock = Stock()
         self._ballast = Ballast(spool.folder.parent / "ballast")
-        self._writer, self._reader = writer, reader
+        self._writer = writer
         self._unchecked = 0  # bytes written since the last checkpoint, roughly: the log's file never shrinks
         self._stored, self._committed = stored, committed
         self._next: list[tuple[Prepared, asyncio.Future[None]]] = []
@@ -124,38 +123,6 @@ class SqliteStore:
         self._settlements.extend(settlements)
         self._wake.set()
         return self._settled
-
-    async def due(self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None) -> list[Waiting]:
-        """The stream's queued recipients behind `after` and due by `before`, in order."""
-        return await self._read(partial(reading.due, stream=stream, after=after, before=before, limit=limit, only=only))
-
-    async def load(self, message: str) -> Stored | None:
-        """The message with the recipients that still wait for delivery, or None when it is gone."""
-        return await self._read(partial(reading.load, message=message, spool=self.spool))
-
-    async def find(self, which: Filter, limit: int) -> list[Row]:
-        """Queued and held recipients, oldest first, at most `limit`."""
-        return await self._read(partial(reading.find, which=which, limit=limit, now=time.time()))
-
-    async def streams(self) -> list[str]:
-        """The streams that have mail in the queue."""
-        return await self._read(reading.streams)
-
-    async def oldest(self) -> dict[str, float]:
-        """When the oldest queued recipient of each stream was accepted (Unix seconds)."""
-        return await self._read(reading.oldest)
-
-    async def waiting_since(self, stream: str, since: str) -> dict[str, int]:
-        """How many queued recipients of the stream each stretch of ids has (`core.ids`), from `since` on."""
-        return await self._read(partial(reading.waiting_since, stream=stream, since=since))
-
-    async def tally(self) -> Tally:
-        """The accounting, from one snapshot of the file."""
-        return await self._read(reading.tally)
-
-    async def recall(self, kind: str) -> dict[str, object]:
-        """What was remembered of a kind, by key."""
-        return await self._read(partial(state.recall, kind=kind))
 
     async def remember(self, kind: str, changes: Mapping[str, object]) -> None:
         """Keeps JSON values beside the mail, durable on return; None takes a key away."""
@@ -298,12 +265,6 @@ class SqliteStore:
             if isinstance(fault(error), StoreBroken):
                 self._reason = str(error)
                 raise StoreBroken(str(error)) from error
-
-    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            return await hop(self._reader, question)
-        except sqlite3.Error as error:
-            raise fault(error) from error
 
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await hop(self._writer, partial(in_transaction, work=work))

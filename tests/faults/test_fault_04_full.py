@@ -102,3 +102,20 @@ def test_a_message_that_is_larger_than_the_room(relay, receive):
     assert (code, words[:5]) == (452, b"4.3.1")
     assert not list((one.home / "data" / "spool" / "tmp").iterdir())
     faults.fill_disk(full=False)
+
+
+def test_a_stop_does_not_wait_for_room(relay, receive):
+    server = receive(10)
+    one = relay(provider={"connections": CONNECTIONS}, started=False)
+    faults = under_faults(one)
+    one.start()
+    answered = filled(one, server)
+    faults.fill_disk(full=True)
+    (one.home / "data" / "ballast").unlink()  # by somebody else: no room is given back
+    server.answers.pop("rcpt")
+    server.wait_accepted(BACKLOG)
+    one.stop()
+    faults.fill_disk(full=False)
+    one.start()
+    one.idle()
+    assert set(numbers(server.accepted)) >= answered
