@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -54,7 +55,8 @@ class Guest(Protocol):
 
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
-    take them when they begin. `commits` holds the tasks in which accepted mail is being stored."""
+    take them when they begin. Whoever has a file descriptor of `descriptors` or above is sent away. `commits`
+    holds the tasks in which accepted mail is being stored."""
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Reception:
         notify: Notify = lambda event: None,
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
+        descriptors: int = sys.maxsize,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -78,18 +81,19 @@ class Reception:
         self.notify = notify
         self.on_connection = on_connection
         self.clock = clock
+        self.descriptors = descriptors
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()
         self._by_client: Counter[str] = Counter()
         self._left = asyncio.Event()
 
-    def enter(self, session: Guest, address: str) -> None:
+    def enter(self, session: Guest, address: str, descriptor: int = 0) -> None:
         """Lets a session in; raises Refused when the house is full, or closing."""
         settings = self.settings
         if self.draining:
             raise Refused("draining", hostname=settings.hostname)
-        if len(self.sessions) >= settings.max_connections:
+        if len(self.sessions) >= settings.max_connections or descriptor >= self.descriptors:
             raise Refused("too-many-connections")
         near = neighbourhood(address)
         if self._by_client[near] >= settings.max_connections_per_client:

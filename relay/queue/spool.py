@@ -7,7 +7,9 @@ rubbish, and `sweep` says so; a row without its file cannot happen unless the di
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,11 +37,11 @@ class FileBody:
 class SpoolWriter:
     """A body on its way in. Either `finish` or `abandon` ends it."""
 
-    __slots__ = ("_file", "path", "size")
+    __slots__ = ("_file", "descriptor", "path", "size")
 
     def __init__(self, folder: Path) -> None:
-        handle, self.path = tempfile.mkstemp(prefix="in-", dir=folder)
-        self._file = os.fdopen(handle, "wb", buffering=0)
+        self.descriptor, self.path = tempfile.mkstemp(prefix="in-", dir=folder)
+        self._file = os.fdopen(self.descriptor, "wb", buffering=0)
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -65,12 +67,18 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.descriptors = sys.maxsize
         self.incoming = folder / "tmp"
         make_folder(self.incoming)
 
     def writer(self) -> SpoolWriter:
-        """A new body; raises OSError when the disk is full or descriptors have run out."""
-        return SpoolWriter(self.incoming)
+        """A new body; raises OSError when the disk is full or descriptors have run out: those from
+        `descriptors` on are for deliveries."""
+        made = SpoolWriter(self.incoming)
+        if made.descriptor >= self.descriptors:
+            made.abandon()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return made
 
     def body(self, message: str, size: int) -> FileBody:
         """The body of a queued message."""

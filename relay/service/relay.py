@@ -54,6 +54,7 @@ from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.descriptors import descriptors_for_clients
 from relay.service.gate import open_gate, save_counts, take_limits
 from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
@@ -181,11 +182,13 @@ class Relay:
         """Binds every listener, or takes the sockets handed in under its name, then lets mail in.
         Raises OSError for a port that cannot be had."""
         budget = MemoryBudget(self.config.memory_budget_bytes)
+        seats, self.store.spool.descriptors = descriptors_for_clients(self.config.delivery.connections)
         for name, settings in self.config.listeners.items():
             reception = Reception(
                 listener_settings(self.config, name, settings), self.access, self.intake.accept, budget=budget,
                 tls=listener_context(self.config, settings), notify=self.bus.publish,
                 on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
+                descriptors=seats,
             )  # fmt: skip
             sockets: Sequence[socket.socket] = [inherited(one) for one in descriptors.get(name, ())]
             self.listeners.append(Listener(reception, sockets or bind([str(settings.bind)])))

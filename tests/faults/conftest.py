@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,14 +14,14 @@ Note = Callable[..., None]
 
 
 @pytest.fixture
-def note(record_property: Callable[[str, object], None]) -> Iterator[Note]:
+def note(record_property: Callable[[str, object], None]) -> Note:
     """Notes the figures of a fault: `note("1 SIGKILL", rounds=…, accepted=…, lost=…, twice=…, again_s=…, more=…)`."""
 
     def write(fault: str, **figures: object) -> None:
         print(fault, figures)
         record_property("fault", (fault, figures))
 
-    yield write
+    return write
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,6 +17,7 @@ from relay.core.content import Content
 from relay.queue.sqlite import SqliteStore
 from relay.queue.store import StoreBroken
 from tests.faults.disk import Disk
+from tests.faults.faulty import Faults
 from tests.faults.load import LARGE, LINE, NUMBER, SMALL
 from tests.faults.trace import Op, read
 
@@ -59,13 +60,13 @@ class World:
 
 
 def cut_often(
-    trace: Path, root: Path, ids: dict[str, str], choose: Callable[[int, int], Iterable[int]], dice: random.Random
+    faults: Faults, ids: dict[str, str], choose: Callable[[int, int], Iterable[int]], dice: random.Random
 ) -> Found:
     """The power fails at places of the record: `choose` takes (the first mark, the length)."""
-    records = list(read(trace))
+    records = list(read(faults.trace))
     first = next(at for at, record in enumerate(records) if record.op is Op.MARK)
     places = sorted(choose(first, len(records)))
-    disk, found, world = Disk(root), Found(), World(ids)
+    disk, found, world = Disk(faults.root), Found(), World(ids)
     for at, record in enumerate(records):
         while places and places[0] <= at:
             places.pop(0)

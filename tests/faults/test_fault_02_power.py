@@ -53,7 +53,7 @@ def recorded(relay, receive, command=None):
 def test_a_power_cut_loses_nothing(relay, receive, note):
     dice = random.Random()
     faults, ids = recorded(relay, receive)
-    found = cut_often(faults.trace, faults.root, ids, lambda first, end: dice.choices(range(first // 2, end), k=CUTS), dice)
+    found = cut_often(faults, ids, lambda first, end: dice.choices(range(first // 2, end), k=CUTS), dice)
     note("2 power cuts", rounds=found.cuts, accepted=found.accepted, lost=len(found.lost), twice=found.again,
          again_s=f"{found.opened_s:.2f}", more=f"one run of {len(ids)} messages; twice: the most of one cut")
     assert found.clean(), found
@@ -65,7 +65,7 @@ def test_a_power_cut_loses_nothing(relay, receive, note):
 def test_the_control_loses_mail(relay, receive, note):
     dice = random.Random()
     faults, ids = recorded(relay, receive, [sys.executable, str(Path(__file__).parent / "normal.py")])
-    found = cut_often(faults.trace, faults.root, ids, lambda first, end: dice.choices(range(first, end), k=CONTROL_CUTS), dice)
+    found = cut_often(faults, ids, lambda first, end: dice.choices(range(first, end), k=CONTROL_CUTS), dice)
     note("2 the control: synchronous=NORMAL", rounds=found.cuts, accepted=found.accepted, lost=len(found.lost),
          twice=found.again, more="must lose")
     assert found.lost

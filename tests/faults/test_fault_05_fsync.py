@@ -10,7 +10,6 @@ import pytest
 from tests.faults.cuts import LARGE_EVERY, cut_often
 from tests.faults.faulty import marking, under_faults
 from tests.faults.load import clients, numbers
-from tests.peers.place import wait_for
 
 pytestmark = pytest.mark.peers
 ROUNDS = int(os.environ.get("RELAY_FAULTS_SYNC_ROUNDS", "1"))
@@ -20,7 +19,7 @@ CONNECTIONS = 10
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
 def test_after_a_failed_fsync_nothing_is_promised(relay, receive, note):
-    answered, lost, again, again_s = 0, 0, 0, 0.0
+    answered, lost, again = 0, 0, 0
     for _ in range(ROUNDS):
         server = receive(10)
         one = relay(provider={"connections": CONNECTIONS}, started=False)
@@ -28,14 +27,14 @@ def test_after_a_failed_fsync_nothing_is_promised(relay, receive, note):
         marking(server, faults)
         one.start()
         with clients(one, large_every=LARGE_EVERY) as load:
-            one.wait(lambda: len(load.answered) > 50, "load")  # noqa: B023
+            one.wait(lambda: len(load.answered) > 50, "load")
             faults.fail_syncs(errno.EIO)
-            status = wait_for(lambda: None if (now := one.program.process.poll()) is None else (now,), "it ends", 10)  # noqa: B023
+            status = one.program.process.wait(10)
             before = set(load.answered)
             load.stop()
-        assert status == (1,), one.program.tail()
+        assert status == 1, one.program.tail()
         assert set(load.answered) == before, "nobody was promised anything by a relay that is gone"
-        found = cut_often(faults.trace, faults.root, load.answered, lambda _, end: [end] * CUTS, random.Random())
+        found = cut_often(faults, load.answered, lambda _, end: [end] * CUTS, random.Random())
         assert found.clean(), found
         faults.fail_syncs(0)
         del one.surroundings["FAULTS_TRACE"]
