@@ -8,7 +8,6 @@ each time a disk is made up of what was synced and a random part of what was not
 The control is the same relay with `synchronous=NORMAL`. It must lose mail: else the cuts prove nothing.
 """
 
-import os
 import random
 import sys
 from pathlib import Path
@@ -17,11 +16,12 @@ import pytest
 
 from tests.faults.cuts import LARGE_EVERY, cut_often
 from tests.faults.faulty import marking, under_faults
+from tests.faults.form import rounds
 from tests.faults.load import Client, Load
 from tests.peers.place import wait_for
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
-CUTS = int(os.environ.get("RELAY_FAULTS_CUTS", "150"))
+CUTS = rounds(100, 3000)
 CONTROL_CUTS = max(40, CUTS // 10)
 MESSAGES, BURSTS, CLIENTS, CONNECTIONS = 10, 3, 4, 10
 

@@ -12,10 +12,11 @@ import time
 import pytest
 
 from tests.faults.cuts import LARGE_EVERY, Found, World, look_at_copy
+from tests.faults.form import rounds
 from tests.faults.load import clients, numbers
 
 pytestmark = pytest.mark.peers
-COPIES = int(os.environ.get("RELAY_FAULTS_COPIES", "5"))
+COPIES = rounds(4, 100)
 CONNECTIONS = 10
 
 

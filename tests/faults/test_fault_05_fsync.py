@@ -2,17 +2,17 @@
 message is answered 250 any more and the relay ends. On what the disk really has it starts cleanly."""
 
 import errno
-import os
 import random
 
 import pytest
 
 from tests.faults.cuts import LARGE_EVERY, cut_often
 from tests.faults.faulty import marking, under_faults
+from tests.faults.form import rounds
 from tests.faults.load import clients, numbers
 
 pytestmark = pytest.mark.peers
-ROUNDS = int(os.environ.get("RELAY_FAULTS_SYNC_ROUNDS", "1"))
+ROUNDS = rounds(1, 10)
 CUTS = 20
 CONNECTIONS = 10
 

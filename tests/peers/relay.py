@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from relay.cli.control import Control
 from tests.peers.keys import Key
 from tests.peers.nameserver import NameServer
 from tests.peers.place import Place, Program, free_port, wait_for
@@ -89,6 +90,10 @@ class Relay:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):
             return False
+
+    def status(self) -> dict[str, Any]:
+        """What `relay status --json` shows."""
+        return dict(Control(self.home / "data" / "control.sock").get("status"))
 
     def metrics(self) -> dict[tuple[str, str], float]:
         """(name, labels as they are printed) to value."""
