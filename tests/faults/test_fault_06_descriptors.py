@@ -1,27 +1,19 @@
 """File descriptors run out: too many clients are sent away without the relay spinning, those who are in are
 served, deliveries have the descriptors they need, and when clients leave others are let in again."""
 
-import os
 import socket
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from tests.faults.load import LARGE, message, numbers
+from tests.faults.machine import cpu_s
 from tests.peers.place import wait_for
 from tests.peers.relay import submit
 
 pytestmark = pytest.mark.peers
 LIMIT, OUT = 200, 8
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(pid):
-    """User and system time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def greeting(one):
