@@ -35,6 +35,12 @@ def reschedule(connection: sqlite3.Connection, *, which: Filter, now: float) -> 
     return connection.execute(sql, (now, "queued", *values)).rowcount
 
 
+def shift(connection: sqlite3.Connection, *, seconds: float) -> None:
+    """Moves every time in the queue."""
+    connection.execute("UPDATE message SET received_at = received_at + ?", (seconds,))
+    connection.execute("UPDATE recipient SET received_at = received_at + ?1, due_at = due_at + ?1", (seconds,))
+
+
 def remove_recipients(
     connection: sqlite3.Connection, *, which: Filter, now: float
 ) -> tuple[list[Row], list[str], Moved]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -23,8 +22,8 @@ T = TypeVar("T")
 class Questions:
     """The reading half of the store; every question raises StoreBusy or StoreBroken when it cannot be answered."""
 
-    def __init__(self, reader: aiosqlite.Connection, spool: Spool) -> None:
-        self._reader, self.spool = reader, spool
+    def __init__(self, reader: aiosqlite.Connection, spool: Spool, clock: Callable[[], float]) -> None:
+        self._reader, self.spool, self._clock = reader, spool, clock
 
     async def due(self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None) -> list[Waiting]:
         """The stream's queued recipients behind `after` and due by `before`, in order."""
@@ -36,7 +35,7 @@ class Questions:
 
     async def find(self, which: Filter, limit: int) -> list[Row]:
         """Queued and held recipients, oldest first, at most `limit`."""
-        return await self._read(partial(reading.find, which=which, limit=limit, now=time.time()))
+        return await self._read(partial(reading.find, which=which, limit=limit, now=self._clock()))
 
     async def streams(self) -> list[str]:
         """The streams that have mail in the queue."""

@@ -58,9 +58,9 @@ class SqliteStore(Questions):
 
     def __init__(
         self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
-        *, stored: OnStored, committed: OnCommit,
+        *, stored: OnStored, committed: OnCommit, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        super().__init__(reader, spool)
+        super().__init__(reader, spool, clock)
         self.swept: tuple[int, set[str]] = (0, set())
         self.stock = Stock()
         self._ballast = Ballast(spool.folder.parent / "ballast")
@@ -76,14 +76,17 @@ class SqliteStore(Questions):
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
+    async def open(
+        cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:  # fmt: skip
         """Opens or makes the queue; raises StoreBroken, OSError. Unfinished spool files are swept."""
         writer = aiosqlite.Connection(partial(open_writer, path), 64)
         reader = aiosqlite.Connection(partial(open_reader, path), 64)
         try:
             await writer
             await reader
-            store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
+            store = cls(writer, reader, Spool(spool), stored=stored, committed=committed, clock=clock)
             store.stock = await hop(writer, stock.load)
             await hop(writer, store._ballast.take)
             store.swept = store.spool.sweep(await store._read(reading.spooled))
@@ -130,7 +133,7 @@ class SqliteStore(Questions):
 
     async def hold(self, which: Filter, note: str = "") -> int:
         """Takes queued recipients out of the schedule; returns how many. The note says why."""
-        return await self._change(partial(operating.hold, which=which, now=time.time(), note=note))
+        return await self._change(partial(operating.hold, which=which, now=self._clock(), note=note))
 
     async def release(self, which: Filter, now: float) -> int:
         """Puts held recipients back, due `now`; returns how many."""
@@ -140,9 +143,14 @@ class SqliteStore(Questions):
         """Makes queued recipients due `now`; returns how many."""
         return await self._change(partial(operating.reschedule, which=which, now=now))
 
+    async def shift(self, seconds: float) -> None:
+        """Moves all times in the queue: they were on another line than this process counts on."""
+        await self._change(partial(operating.shift, seconds=seconds))
+
     async def cancel(self, which: Filter) -> list[Row]:
         """Ends recipients for good, as cancelled; returns who they were."""
-        rows, unspooled, moved = await self._change(partial(operating.remove_recipients, which=which, now=time.time()))
+        work = partial(operating.remove_recipients, which=which, now=self._clock())
+        rows, unspooled, moved = await self._change(work)
         self.stock.move(moved)
         self.spool.remove(unspooled)
         return rows

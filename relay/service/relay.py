@@ -54,6 +54,7 @@ from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.clock import Clock, OnWallTime, keep_reading, take_up
 from relay.service.descriptors import descriptors_for_clients
 from relay.service.gate import open_gate, save_counts, take_limits
 from relay.service.keyfile import secret_file
@@ -80,8 +81,8 @@ class Relay:
 
     def __init__(self, config: Config, rules: Rules) -> None:
         self.config, self.rules = config, rules
-        self.started_at = time.time()
-        self.bus = Bus()
+        self.clock, self.bus = Clock(), Bus()
+        self.started_at = self.clock()
         self.keys = KeyRing(config.data / "dkim")
         self.desk = SigningDesk()
         self.access = Access(rules.credentials, senders=self._senders())
@@ -112,9 +113,12 @@ class Relay:
         config = self.config
         self.store = await SqliteStore.open(
             config.queue_file, config.data / "spool",
-            stored=self._stored, committed=self.metrics.committed,
+            stored=self._stored, committed=self.metrics.committed, clock=self.clock,
         )  # fmt: skip
         self._opened.push_async_callback(self.store.close)
+        self.put = self.clock.into(self.store.put)
+        self.taken = await take_up(self.clock, self.store)
+        self._opened.push_async_callback(keep_reading, self.clock, self.store)
         await recall_objectives(self.objectives, self.store, time.time())
         self._opened.push_async_callback(self._keep_objectives)
         port = await self._start_sandbox()
@@ -137,45 +141,45 @@ class Relay:
         return await self.sandbox.start()
 
     def _make_delivery(self) -> None:
-        config, settings = self.config, self.delivery
+        config, settings, clock = self.config, self.delivery, self.clock
+        bus = OnWallTime(self.bus, clock)
         self.resolver = Resolver(resolver_settings(config, own_addresses(config)))
         self._opened.push_async_callback(self.resolver.close)
         self.guard = TargetGuard(tuple(str(network) for network in config.delivery.allow_targets))
         self.context = tls_context(config)
         self.routing = Routing(
             FixedRoute(self._fixed_route) if settings.fixed else self.resolver,
-            policy=self.policy, clock=time.time, fixed=fixed_terms(config, settings),
+            policy=self.policy, clock=clock, fixed=fixed_terms(config, settings),
         )  # fmt: skip
         self.reporter = Reporter(
-            config.hostname, self.store.put, clock=time.time, expires=self._expires, sign=self._sign_report
+            config.hostname, self.put, clock=time.time, expires=self._expires, sign=self._sign_report
         )
         self.settler = Settler(
-            self.store, self.bus, self.reporter, policy=self.policy, clock=time.time,
+            self.store, bus, self.reporter, policy=self.policy, clock=clock,
             chance=random.random, done=self._settled,
         )  # fmt: skip
         self.shaping = Shaping(
-            self.store, self.bus, policy=self.policy, clock=time.time, changed=self.reread_queue,
+            self.store, bus, policy=self.policy, clock=clock, changed=self.reread_queue,
             wake=lambda: self.dispatcher.serve_all(),  # noqa: PLW0108 - it is made later
         )  # fmt: skip
-        self.actions = Actions(self.store, policy=self.policy, publish=self.bus.publish, clock=time.time)
+        self.actions = Actions(self.store, policy=self.policy, publish=bus.publish, clock=clock)
         self.dispatcher = Dispatcher(
-            self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
-            make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
+            self.routing, Loader(self.store, self.recent, self.settler, clock), policy=self.policy,
+            make_contact=self._contact, left=self._left, clock=clock, connections=settings.connections,
             restraint=self.shaping, actions=self.actions,
             again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
         )  # fmt: skip
-        self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
+        self.pager = Pager(self.store, most=settings.backlog, clock=clock, place=self.dispatcher.place)
 
     def _make_intake(self) -> None:
         config = self.config
         self.intake = Intake(
             policy=self.policy, access=self.access, gate=self.gate,
             preparer=Preparer(config.hostname, postmaster=config.postmaster),
-            keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
+            keys=self.keys, desk=self.desk, put=self.put, publish=self.bus.publish, clock=time.time,
             verp_key=secret_file(config.data / "return-path.key"),
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
-            record_facts=config.events.facts,
-            held_by=self.shaping.held_by,
+            record_facts=config.events.facts, held_by=self.shaping.held_by,
         )  # fmt: skip
 
     async def listen(self, descriptors: dict[str, list[int]]) -> None:
@@ -186,9 +190,8 @@ class Relay:
         for name, settings in self.config.listeners.items():
             reception = Reception(
                 listener_settings(self.config, name, settings), self.access, self.intake.accept, budget=budget,
-                tls=listener_context(self.config, settings), notify=self.bus.publish,
+                descriptors=seats, tls=listener_context(self.config, settings), notify=self.bus.publish,
                 on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
-                descriptors=seats,
             )  # fmt: skip
             sockets: Sequence[socket.socket] = [inherited(one) for one in descriptors.get(name, ())]
             self.listeners.append(Listener(reception, sockets or bind([str(settings.bind)])))
@@ -245,7 +248,7 @@ class Relay:
     async def measure(self) -> None:
         """Brings the gauges up to date: what the queue holds, and how old it is."""
         tally, oldest = await self.store.tally(), await self.store.oldest()
-        self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
+        self.metrics.queue_is(tally.queued, tally.held, oldest, self.clock(), tally.gap)
         self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
         self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
@@ -258,7 +261,7 @@ class Relay:
         """A message is on stable storage: told once, and under way at once."""
         self.bus.publish(accepted_event(message, time.time()))
         if self.sandbox is not None:
-            self.sandbox.note(message.id, message.stream, message.received_at)
+            self.sandbox.note(message.id, message.stream, self.clock.wall(message.received_at))
         if not message.held:
             self.recent.add(message)
             self.pager.stored(places)

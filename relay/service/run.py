@@ -23,6 +23,7 @@ from relay.deliver.tasks import Tasks
 from relay.queue.folders import make_folder
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
+from relay.service.clock import watch_for_ever
 from relay.service.gate import save_for_ever
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
@@ -139,7 +140,8 @@ class Process:
     def _ready(self) -> None:
         relay = self.relay
         self._side(relay.pager.run(), "pager")
-        self._side(sweep_for_ever(relay.dispatcher), "sweeper")
+        self._side(sweep_for_ever(relay.dispatcher, doubtful=relay.taken.doubtful), "sweeper")
+        self._side(watch_for_ever(relay.clock, relay.store), "clock")
         self._side(save_for_ever(relay.gate, relay.store), "counts of clients")
         self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
         self._side(relay.shaping.run(), "shaping")
