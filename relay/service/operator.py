@@ -99,7 +99,10 @@ class RelayOperator(ShapingAnswers):
 
     async def explain(self, what: str) -> Explanation | None:
         """Why a message id waits, or what limits a destination domain now."""
-        return await explain_message(self.relay, what) or await explain_domain(self.relay, what)
+        found = await explain_message(self.relay, what) or await explain_domain(self.relay, what)
+        if found is None or found.until is None:
+            return found
+        return replace(found, until=self.relay.clock.wall(found.until))
 
     async def streams(self) -> list[StreamState]:
         """Every stream of the policies and every stream that still has mail."""
