@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.faults.form import rounds
+from tests.faults.form import rounds, within
 from tests.faults.load import message
 from tests.faults.machine import cpu_s, resident_mb
 
@@ -51,5 +51,5 @@ def test_idle_clients(relay, receive, note):
     note(f"11 idle connections: {CLIENTS}", rounds=1, accepted=1, lost=0, twice=0, again_s=f"{served_s:.2f}",
          more=f"{before:.0f} MB, with them {full:.0f} MB: {each_kb:.1f} KB each; {share:.0%} of a CPU at rest")
     assert before + each_kb * MOST_CLIENTS / 1024 < MOST_MB
-    assert served_s < 2
+    assert served_s < within(2)
     assert share < 0.3
