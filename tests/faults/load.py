@@ -120,6 +120,6 @@ class Load:
         return sum((client.refused for client in self.clients), Counter())
 
 
-def clients(relay: Relay, count: int = 4, **options: object) -> Load:
-    """A load of that many clients."""
-    return Load(Client(relay, f"c{number}", **options) for number in range(count))  # type: ignore[arg-type]
+def clients(relay: Relay, count: int = 4, *, name: str = "c", **options: object) -> Load:
+    """A load of that many clients; two loads of one relay need names."""
+    return Load(Client(relay, f"{name}{number}", **options) for number in range(count))  # type: ignore[arg-type]

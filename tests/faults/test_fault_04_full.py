@@ -29,7 +29,7 @@ def while_full(one, server, empty):
     """(answered while full, refusals, seconds to take mail again): the receiver comes back while the disk is full."""
     before = set(numbers(server.accepted))
     server.answers.pop("rcpt")
-    with clients(one, 2, large_every=3, pause_s=0.01) as load:
+    with clients(one, 2, name="late", large_every=3, pause_s=0.01) as load:
         one.wait(lambda: load.refused, "the disk is full for new mail")
         one.wait(lambda: one.total("relay_queue_recipients") <= len(load.answered), "deliveries go on")
         assert set(numbers(server.accepted)) > before
