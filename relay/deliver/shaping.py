@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Protocol, TypeVar
 
-from relay.core.brakes import STREAM, Brakes, Fact, Trip
+from relay.core.brakes import LATE, STREAM, Brakes, Fact, Trip
 from relay.core.events import Event
 from relay.core.health import SourceHealth, SourcePause
 from relay.core.warmup import Hourly, WarmUps
@@ -33,7 +33,7 @@ T = TypeVar("T")
 TICK_S = 1.0
 KEEP_S = 5.0  # how many seconds of warm-up counts a crash may forget
 AGAIN_S = 5.0  # after this time mail is held a second time: what was on its way into the queue at the first
-KINDS = {"delivered", "deferred", "bounced", "expired"}
+KINDS = {"delivered", "deferred", "bounced", "expired", *LATE}
 DOORS = {"banner", "ehlo"}
 BRAKES, WARMUPS = "brakes", "warmup"  # kinds in the store
 

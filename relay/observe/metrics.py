@@ -54,6 +54,17 @@ class Metrics:
             "relay_guarded_messages_total", "Messages a stream's guard took for bulk mail.",
             ["stream", "sign", "action"], registry=registry,
         )  # fmt: skip
+        self.complaints = Counter(
+            "relay_complaints_total", "Complaints about mail of ours, each message once.", ["stream", "provider"],
+            registry=registry,
+        )  # fmt: skip
+        self.late_bounces = Counter(
+            "relay_late_bounces_total", "Messages reported undeliverable after delivery.", ["stream", "provider"],
+            registry=registry,
+        )  # fmt: skip
+        self.ignored_reports = Counter(
+            "relay_ignored_reports_total", "Reports on mail of ours that were not counted.", registry=registry
+        )
         self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
 
     def _declare_queue(self) -> None:
@@ -136,6 +147,11 @@ class Metrics:
             self._child(self.refused, str(detail.get("reason", "other"))).inc()
         elif name == "guarded":
             self._child(self.guarded, event.stream, str(detail["guard"]), str(detail["action"])).inc()
+        elif name in ("complained", "bounced_late"):
+            metric = self.complaints if name == "complained" else self.late_bounces
+            self._child(metric, event.stream, str(detail.get("provider", ""))).inc()
+        elif name == "report_ignored":
+            self.ignored_reports.inc()
         elif name == "attempted":
             self._child(self.attempts, event.stream, str(detail.get("provider", "")), "host_failed").inc()
         elif name == "reloaded":
