@@ -12,8 +12,7 @@ NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
     "held", "released", "cancelled", "reloaded", "guarded",
     "complained", "bounced_late", "report_ignored",
-    "stream_paused", "stream_released", "source_paused", "source_released",
-    "source_limited", "limit_ended",
+    "stream_paused", "stream_resumed", "source_paused", "source_limited", "source_resumed",
 })
 NONE: Mapping[str, object] = MappingProxyType({})
 

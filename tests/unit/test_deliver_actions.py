@@ -52,7 +52,7 @@ def test_ten_a_minute_for_half_an_hour():
             await asyncio.sleep(600)
             assert 95 <= len(receiver.taken) - before <= 102
             await asyncio.sleep(1200)
-            assert stage.told("limit_ended") == [("", "")]
+            assert stage.told("source_resumed") == [("", "")]
             await asyncio.sleep(60)
             assert len(receiver.taken) == 1000
             stage.quiet()
@@ -96,7 +96,7 @@ def test_an_operator_ends_a_pause_and_mail_goes_at_once():
             assert stage.actions.cancel(name) is None
             await asyncio.sleep(1)
             assert len(receiver.taken) >= 15
-            assert [event.detail["why"] for event in stage.events if event.event == "limit_ended"] == ["cancelled"]
+            assert [one.detail["ended"] for one in stage.events if one.event == "source_resumed"] == ["operator"]
 
     play(scenario())
 

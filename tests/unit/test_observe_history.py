@@ -63,7 +63,8 @@ def test_a_message_of_midnight_is_in_the_next_days_file(tmp_path):
 
 def test_torn_and_foreign_lines_are_stepped_over(tmp_path):
     good = line("accepted", NOON + 1, message=name(1), stream="news")
-    day(tmp_path, ["not json\n", '{"time":oops,"event":"x"}\n', "\n", good, line("accepted", NOON + 2, message=name(2))[:-1]])
+    torn = line("accepted", NOON + 2, message=name(2))[:-1]
+    day(tmp_path, ["not json\n", '{"time":oops,"event":"x"}\n', "\n", good, torn])
     history = History(tmp_path)
     assert history.accepted(name(1))["stream"] == "news"
     assert history.accepted(name(2)) is None  # it is being written
