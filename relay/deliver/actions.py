@@ -137,6 +137,11 @@ class Actions:
         found = (one for one in self.ledger.actions.values() if one.act is Act.PAUSE_SOURCE and not one.observed)
         return {(one.source, one.provider) for one in found}
 
+    def paused_streams(self) -> set[tuple[str, str]]:
+        """(stream, provider) of every stream that is paused towards a provider, or towards one of its sites."""
+        found = (one for one in self.ledger.actions.values() if one.act is Act.PAUSE_STREAM and not one.observed)
+        return {(one.stream, one.provider) for one in found}
+
     # Ends
 
     def cancel(self, name: str) -> Action | None:

@@ -130,6 +130,10 @@ class Metrics:
             "relay_source_paused", "1 for each source that is left alone, provider \"\": towards everyone.",
             ["source", "provider"], registry=registry,
         )  # fmt: skip
+        self.stream_paused = Gauge(
+            "relay_stream_paused", "1 for each stream that a reply rule keeps from a provider.", ["stream", "provider"],
+            registry=registry,
+        )  # fmt: skip
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
@@ -202,15 +206,21 @@ class Metrics:
         for (stream, reason), count in waiting.items():
             self.waiting.labels(stream, reason).set(count)
 
-    def shaping_is(self, brakes: Mapping[tuple[str, str], int], sources: Iterable[tuple[str, str]]) -> None:
-        """How many brakes of a stream's rules are in force, and which sources are paused towards which providers,
-        "" for all."""
+    def shaping_is(
+        self, brakes: Mapping[tuple[str, str], int], sources: Iterable[tuple[str, str]],
+        streams: Iterable[tuple[str, str]],
+    ) -> None:  # fmt: skip
+        """How many brakes of a stream's rules are in force, and which sources and streams are paused towards which
+        providers, "" for all."""
         self.brakes.clear()
         for (stream, rule), count in brakes.items():
             self.brakes.labels(stream, rule).set(count)
         self.source_paused.clear()
         for source, provider in sources:
             self.source_paused.labels(source, provider).set(1)
+        self.stream_paused.clear()
+        for stream, provider in streams:
+            self.stream_paused.labels(stream, provider).set(1)
 
     def render(self) -> bytes:
         """The text exposition format."""

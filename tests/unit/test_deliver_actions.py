@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 from relay.core.ledger import Act
 from relay.core.pattern import compile_pattern
@@ -16,6 +17,7 @@ from tests.unit.delivery_stage import Receiver, Stage, message, play, rules, sub
 FLOOD = "421 4.7.28 an unusual rate of mail"
 HOUR, DAY = 3600.0, 86400.0
 ONE = (Pool("main", (Source("t1"),)),)
+NO_SHAPING = SimpleNamespace(health=SimpleNamespace(paused={}), brakes=SimpleNamespace(trips={}))
 
 
 def rule(*acts, name="unusual rate", for_s=2 * HOUR, **more):
@@ -146,8 +148,10 @@ def test_a_paused_stream_leaves_the_other_alone():
             await stage.accept(fresh(stage, "code"))
             await asyncio.sleep(1)
             assert [subject(body) for _, _, body in receiver.taken[taken:]] == ["code"]
+            assert overview.shaping(NO_SHAPING, stage.actions)[2] == {("marketing", "everyone")}
             await asyncio.sleep(2 * HOUR)
             assert len(receiver.taken) == 201
+            assert stage.actions.paused_streams() == set()
 
     play(scenario())
 
