@@ -162,6 +162,9 @@ REFUSALS: dict[str, Refusal] = {
         "quota: {share_of_disk} of the stream"),
     "quota-rate": Refusal(451, "4.7.1", "stream {stream} takes {pace}, try again in {seconds} s", N,
         "quota: {rate} of the stream"),
+    "quota-accepts": Refusal(451, "4.7.1", "the relay is busy and stream {stream} has more than its share of it,"
+        " {share}; try again in a minute, or send over fewer connections", N,
+        "quota: {share_of_accepts} of the stream; other streams come in"),
     "client-rate": Refusal(451, "4.7.1", "{client} may send to {pace} recipients, try again in {seconds} s", N,
         "rate: of the credential or listener"),
     "client-daily": Refusal(452, "4.7.1", "{client} may send to {limit} recipients a day, and has or would have;"

@@ -65,6 +65,9 @@ class Metrics:
         self.ignored_reports = Counter(
             "relay_ignored_reports_total", "Reports on mail of ours that were not counted.", registry=registry
         )
+        self.under_way = Gauge(
+            "relay_accepting_messages", "Messages between their final dot and the reply.", registry=registry
+        )
         self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
 
     def _declare_queue(self) -> None:

@@ -246,6 +246,7 @@ class Relay:
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
+        self.metrics.under_way.set(self.gate.under_way)
         self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
         self.objectives.show(self.metrics, time.time())
