@@ -13,7 +13,7 @@ from relay.policy.strict import Problem
 # A network wider than these makes an open relay: 10.0.0.0/8 and fc00::/7 are the widest private ones.
 WIDEST = {4: 8, 6: 7}
 
-OF_CLIENTS = ("networks", "auth", "stream", "streams", "senders", "rate", "daily")
+OF_CLIENTS = ("networks", "auth", "stream", "streams", "senders", "rate", "daily", "send_ahead")
 
 Complaint = tuple[tuple[str | int, ...], str, str]  # path of the setting, message, hint
 

@@ -73,6 +73,7 @@ class Listener(Entry):
     profile: Literal["modern", "legacy"] = "modern"
     rate: PaceOf | None = None
     daily: Count | None = None
+    send_ahead: Duration = 0.0  # how far ahead X-Relay-Send-At may be
     auth_clear: Flag | None = None  # whether passwords may come in clear text; none: only with profile legacy
     max_connections: Count = 1000
     max_connections_per_client: Count = 100

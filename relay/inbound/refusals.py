@@ -123,7 +123,7 @@ REFUSALS: dict[str, Refusal] = {
     "no-space": Refusal(452, "4.3.1", "no space for this message now, try again later", N,
         "the spool file could not be written"),
     # after the message: policy, preparation, queue ({text} says what exactly)
-    "request-header": Refusal(550, "5.7.1", "{text}", N, "X-Relay-Stream or X-Relay-Tag asks for what listener"
+    "request-header": Refusal(550, "5.7.1", "{text}", N, "an X-Relay-* header asks for what listener"
         " and credential do not allow, or cannot be read (then 5.6.0)"),
     "policy": Refusal(550, "5.7.1", "{text}", N, "a route with refuse: took the message"),
     "no-from": Refusal(550, "5.6.0", "{text}", N,

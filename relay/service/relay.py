@@ -258,9 +258,10 @@ class Relay:
         """A message is on stable storage: told once, and under way at once."""
         self.bus.publish(accepted_event(message, time.time()))
         if self.sandbox is not None:
-            self.sandbox.note(message.id, message.stream, message.received_at)
+            self.sandbox.note(message.id, message.stream, message.starts_at)
         if not message.held:
-            self.recent.add(message)
+            if message.due_at <= message.received_at:
+                self.recent.add(message)
             self.pager.stored(places)
 
     def _settled(self, finished: Sequence[Waiting], again: Sequence[Waiting]) -> None:
