@@ -106,28 +106,15 @@ class Feedback:
     async def _count(
         self, submission: Submission, event: str, proofs: list[Proof], facts: Mapping[str, object]
     ) -> Reply:
-        if not proofs:
-            return self._refuse(submission, "no-proof")
-        async with self._one_at_a_time:
-            return await self._count_one(submission, event, proofs, facts)
-
-    async def _count_one(
-        self, submission: Submission, event: str, proofs: list[Proof], facts: Mapping[str, object]
-    ) -> Reply:
         for proof in dict.fromkeys(proofs):
-            if (key := f"{event} {proof.message}") in self._seen:
+            if f"{event} {proof.message}" in self._seen:
                 return self._ignored(submission, "told before", proof.message)
-            accepted = await asyncio.to_thread(self._found, proof.message)
-            if accepted is None:
-                continue
-            try:
-                await self._keep(key)
-            except (StoreFull, StoreBusy, StoreBroken) as error:
-                log.error("a report on %s cannot be counted now: %s", proof.message, error)
-                return self._refuse(submission, "queue")
-            await self._tell(submission, event, proof, accepted, facts)
-            return reply(250, "2.0.0", f"Ok: noted for {proof.message}")
-        if all(proof.by == TRACE for proof in proofs):  # an id that nobody signed and nobody knows
+            async with self._one_at_a_time:
+                accepted = await asyncio.to_thread(self._found, proof.message)
+            if accepted is not None:
+                told = await self._event(submission, event, proof, accepted, facts)
+                return await self._tell_once(submission, told)
+        if all(proof.by == TRACE for proof in proofs):  # none at all, or an id that nobody signed and nobody knows
             return self._refuse(submission, "no-proof")
         return self._ignored(submission, "older than the event log", proofs[0].message)
 
@@ -138,27 +125,38 @@ class Feedback:
             log.warning("the event log cannot be searched for %s: %s", message, error)
             return None
 
-    async def _keep(self, key: str) -> None:
-        """Durable on return: a report that was counted is never counted again."""
-        oldest = [next(iter(self._seen))] if len(self._seen) >= SEEN_MOST else []
-        await self.remember(SEEN, {key: self.clock(), **dict.fromkeys(oldest)})
-        self._seen[key] = None
-        for one in oldest:
-            del self._seen[one]
-
-    async def _tell(
+    async def _event(
         self, submission: Submission, event: str, proof: Proof, accepted: Accepted, facts: Mapping[str, object]
-    ) -> None:
+    ) -> Event:
         recipients = accepted.get("recipients", [])
         recipient = str(recipients[0]) if len(recipients) == 1 else ""  # of several, the token does not say which
         provider = await self.provider(recipient) if recipient else ""
         detail: dict[str, object] = {"provider": provider, "credential": accepted.get("credential", "")}
         detail |= {**facts, "proof": proof.by, "client": submission.client.address}
-        self.publish(Event(
+        return Event(
             event, self.clock(), message=proof.message, recipient=recipient, stream=accepted.get("stream", ""),
             route=accepted.get("route", ""), sender=accepted.get("sender", ""), tags=accepted.get("tags", {}),
             detail={name: value for name, value in detail.items() if value != ""},
-        ))  # fmt: skip
+        )  # fmt: skip
+
+    async def _tell_once(self, submission: Submission, told: Event) -> Reply:
+        """Remembered before it is told: what was counted is never counted again. A crash between the two forgets
+        one report."""
+        key = f"{told.event} {told.message}"
+        if key in self._seen:  # by another session, while this one looked it up
+            return self._ignored(submission, "told before", told.message)
+        oldest = [next(iter(self._seen))] if len(self._seen) >= SEEN_MOST else []
+        self._seen[key] = None
+        try:
+            await self.remember(SEEN, {key: told.time, **dict.fromkeys(oldest)})
+        except (StoreFull, StoreBusy, StoreBroken) as error:
+            del self._seen[key]
+            log.error("a report on %s cannot be counted now: %s", told.message, error)
+            return self._refuse(submission, "queue")
+        for one in oldest:
+            self._seen.pop(one, None)
+        self.publish(told)
+        return reply(250, "2.0.0", f"Ok: noted for {told.message}")
 
     def _ignored(self, submission: Submission, reason: str, message: str = "") -> Reply:
         """Taken, as its sender did nothing wrong, and counted for nothing."""

@@ -121,6 +121,21 @@ def test_a_forged_report_counts_for_nobody(made):
     assert desk.kept == {}
 
 
+def test_the_same_report_on_two_connections_at_once_counts_once():
+    desk = Desk()
+    head, body = arf()
+    submission = Submission(
+        "x", NOW, Client("192.0.2.7", 25, "mx", "bounces"), Envelope("", (Recipient(path()),)),
+        Content(head, MemoryBody(body)),
+    )  # fmt: skip
+
+    async def story():
+        return await asyncio.gather(*(desk.feedback.accept(submission) for _ in range(5)))
+
+    assert {one.code for one in asyncio.run(story())} == {250}
+    assert sorted(one.event for one in desk.events) == ["complained", *["report_ignored"] * 4]
+
+
 def test_a_report_counts_once_also_after_a_restart():
     desk = Desk()
     desk.take(arf(), path())
