@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from relay.config.model import Config, Listener
 from relay.core.address import AddressError, parse_path
 from relay.core.pattern import compile_pattern
+from relay.policy.model import Policy
 from relay.policy.quantities import Endpoint
 from relay.policy.strict import Problem
 
@@ -96,6 +97,21 @@ def config_notes(config: Config) -> list[Problem]:
         for name, listener in config.listeners.items()
         if listener.clear_auth
     ]
+
+
+def unheard(config: Config, policy: Policy) -> list[Problem]:
+    """Brakes on complaints where no listener takes any."""
+    if any(one.accepts == "bounces" for one in config.listeners.values()):
+        return []
+    rules = [rule for stream in policy.streams.values() for rule in stream.brakes if rule.rate == "complaint_rate"]
+    places = [rule.where.rpartition(":") for rule in rules]
+    return [
+        Problem(
+            file, int(line), 1, "this brake counts nothing: no listener takes complaints",
+            "add `bounces: {bind: \"0.0.0.0:25\", accepts: bounces}` to `listeners:` when providers report to you",
+        )
+        for file, _, line in places
+    ]  # fmt: skip
 
 
 def _too_wide(path: tuple[str, str], listener: Listener) -> Iterator[Complaint]:
