@@ -38,6 +38,11 @@ class MemoryBudget:
         self.used += amount
         return True
 
+    @property
+    def tight(self) -> bool:
+        """Whether more than half of it is taken."""
+        return self.used > self.limit // 2
+
     def give(self, amount: int) -> None:
         """Returns bytes taken before."""
         self.used -= amount
@@ -55,8 +60,9 @@ class Guest(Protocol):
 
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
-    take them when they begin. Whoever has a file descriptor of `descriptors` or above is sent away. `commits`
-    holds the tasks in which accepted mail is being stored."""
+    take them when they begin. Whoever has a file descriptor of `descriptors` or above is sent away; `takes`
+    says which addresses a listener for bounces has; `commits` holds the tasks in which accepted mail is being
+    stored."""
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Reception:
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
         descriptors: int = sys.maxsize,
+        takes: Callable[[str], bool] = lambda address: False,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -82,6 +89,7 @@ class Reception:
         self.on_connection = on_connection
         self.clock = clock
         self.descriptors = descriptors
+        self.takes = takes
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()
