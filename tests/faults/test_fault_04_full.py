@@ -113,7 +113,7 @@ def test_a_stop_does_not_wait_for_room(relay, receive):
     faults.fill_disk(full=True)
     (one.home / "data" / "ballast").unlink()  # by somebody else: no room is given back
     server.answers.pop("rcpt")
-    server.wait_accepted(BACKLOG)
+    one.wait(lambda: "its last room is used" in (one.home / "log").read_text(), "nothing can be recorded")
     one.stop()
     faults.fill_disk(full=False)
     one.start()
