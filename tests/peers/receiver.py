@@ -170,6 +170,7 @@ class Receiver:
             return
         self._loop.run_forever()
         self._server.close()
+        self._loop.run_until_complete(asyncio.sleep(0.01))  # who was let in just now has a task, too
         for task in self._tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
