@@ -57,7 +57,7 @@ def test_a_power_cut_loses_nothing(relay, receive, note):
     note("2 power cuts", rounds=found.cuts, accepted=found.accepted, lost=len(found.lost), twice=found.again,
          again_s=f"{found.opened_s:.2f}", more=f"one run of {len(ids)} messages; twice: the most of one cut")
     assert found.clean(), found
-    assert found.again <= 2 * CONNECTIONS  # each may have said 250 to one and be busy with the next
+    assert found.again <= 4 * CONNECTIONS  # a connection goes on while what it delivered is being recorded
     assert found.opened_s < within(5)
 
 
