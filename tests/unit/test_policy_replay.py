@@ -6,8 +6,12 @@ import pytest
 
 from relay.cli.app import run_app
 from relay.config.read import load_policies
-from relay.policy.replay import Evidence, Replay
-from relay.policy.simulation import DELAYS_S, Result, Simulation, Trouble
+from relay.core.outcome import Outcome, Phase, Scope, Verdict
+from relay.policy.answers import AT_ONCE, DELIVERED, Answer, Evidence, answer_at
+from relay.policy.doorways import Mail
+from relay.policy.replay import Replay
+from relay.policy.results import DELAYS_S, Result
+from relay.policy.simulation import Recipient, Simulation
 from tests.unit.recorded_day import START, day, write
 
 POLICY = """
@@ -19,7 +23,9 @@ streams:
     retry: {after: [1m, 5m], then: 1h, expire: 24h}
     objective: {within: 10s, for: 99.9%}
   marketing: {pool: marketing, retry: {after: [15m], then: 1h, expire: 72h}}
-pools: {transactional: {sources: [{name: t1}]}, marketing: {sources: [{name: m1}]}}
+pools:
+  transactional: {sources: [{name: t1, address: 192.0.2.1}]}
+  marketing: {sources: [{name: m1, address: 192.0.2.2}]}
 routes:
   - name: newsletters
     when: {header: {List-Unsubscribe: present}}
