@@ -59,8 +59,10 @@ def rows(files: Sequence[Path], words: Sequence[str]) -> Iterator[dict[str, Any]
         try:
             with path.open("rb") as file:
                 for line in file:
-                    if any(word in line for word in wanted):
-                        yield from _row(line)
+                    for word in wanted:
+                        if word in line:
+                            yield from _row(line)
+                            break
         except OSError as error:
             raise Misused(f"{path} cannot be read: {error.strerror}") from None
 

@@ -50,19 +50,22 @@ def answer_at(answers: Answers, now: float) -> Answer:
 @dataclass(slots=True)
 class Evidence:
     """`host` is the MX by domain, `took` seconds and number of attempts by MX, `trouble` the answers to recipients
-    that were not delivered at once, by a hash of message and address; `pauses` what the log says was paused."""
+    that were not delivered at once, by a hash of message and address; `pauses` what the log says was paused, `doors`
+    whether a host turned a source away."""
 
     host: dict[str, str] = field(default_factory=dict)
     took: dict[str, list[float]] = field(default_factory=dict)
     trouble: dict[int, Answers] = field(default_factory=dict)
     pauses: Pauses = field(default_factory=Pauses)
     attempts: int = 0
+    doors: bool = False
     _said: dict[tuple[object, ...], Outcome] = field(default_factory=dict)
 
     def learn(self, row: Row) -> None:
         """Takes one event in; raises KeyError or TypeError for one that no relay wrote."""
         name = row.get("event")
         if name not in ENDS:
+            self.doors = self.doors or name == "attempted"
             read_pause(self.pauses, row)
             return
         if "phase" not in row:

@@ -115,23 +115,23 @@ class Outlet:
         lane = self.lanes.get(stream)
         if lane is None:
             lane = self.lanes[stream] = deque()
-        if not lane:
+        if not lane and self.waiting:
             busy = [self.served.get(name, 0.0) for name, other in self.lanes.items() if other]
-            self.served[stream] = max(self.served.get(stream, 0.0), min(busy, default=0.0))
+            self.served[stream] = max(self.served.get(stream, 0.0), min(busy))
         lane.append(place)
         self.waiting += 1
 
     def pop(self, stream: str, weight: int) -> Place:
         """The stream's first."""
         self.waiting -= 1
-        self.served[stream] += 1 / weight
+        self.served[stream] = self.served.get(stream, 0.0) + 1 / weight
         return self.lanes[stream].popleft()
 
     def order(self, rules: Mapping[str, LaneRules]) -> list[str]:
         """The streams that have something here, who goes first first."""
         names = [name for name, lane in self.lanes.items() if lane]
         if len(names) > 1:
-            names.sort(key=lambda name: (-rules[name].priority, self.served[name], name))
+            names.sort(key=lambda name: (-rules[name].priority, self.served.get(name, 0.0), name))
         return names
 
 

@@ -66,7 +66,9 @@ class Replay:
     holds: dict[Pair, Change] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.old, self.new = Simulation(self.old_policy), Simulation(self.new_policy)
+        doors = self.evidence.doors
+        self.old = Simulation(self.old_policy, doors=doors)
+        self.new = Simulation(self.new_policy, doors=doors)
 
     def play(self, row: Row) -> None:
         """One event, in the order of the log: what came in, and who was turned away at a receiver's door."""

@@ -44,10 +44,10 @@ class Recipient(NamedTuple):
 class Simulation:
     """One policy at work. `sends` counts attempts by (hour in Unix hours, provider), `left` by source; `results` is
     by stream, `given_up` counts messages whose client came again and again until it had enough, `passed_over` the
-    receivers' refusals at the door to sources that were not used."""
+    receivers' refusals at the door to sources that were not used. Without `doors` none will be heard of."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, *, doors: bool = True) -> None:
+        self.policy, self.doors = policy, doors
         self.now = float("-inf")
         self.sends: dict[tuple[int, str], int] = {}
         self.left: dict[str, int] = {}
@@ -228,7 +228,8 @@ class Simulation:
         outcome = answer.outcome
         if outcome.verdict is Verdict.DELIVERED:
             gate.worked()
-            self.restraints.door(source.name, terms, place.host, self.now, shut=False)
+            if self.doors:
+                self.restraints.door(source.name, terms, place.host, self.now, shut=False)
             self._end(place, "delivered", terms)
             return
         outcome = self.restraints.hear(outcome, terms, source=source.name, stream=mail.stream, now=self.now)
@@ -269,7 +270,10 @@ class Simulation:
             self.restraints.count(fact, self.now)
 
     def _result(self, stream: str) -> Result:
-        return self.results.setdefault(stream, Result())
+        found = self.results.get(stream)
+        if found is None:
+            found = self.results[stream] = Result()
+        return found
 
     # Limits that begin and end
 
