@@ -113,8 +113,6 @@ class Restraints:
 
     def count(self, fact: Fact, now: float) -> None:
         """Counts what came of one recipient."""
-        if not self.brakes.watches(fact.stream):
-            return
         for trip in self.brakes.count(fact, now):
             self.pauses.begin(trip.id, of_trip(trip), Span(now, None, f"{trip.rule}: {trip.seen}", trip.where))
             if trip.until is not None:

@@ -102,6 +102,14 @@ def test_what_a_guard_had_found_is_found_again(tmp_path):
     assert list(played(tmp_path / "without", rows=rows).streams) == [("marketing", "transactional")]
 
 
+def test_a_guard_of_the_new_policies_looks_at_what_was_recorded(tmp_path):
+    rows = [{**row, "recipients": [f"u{number}@gmail.com" for number in range(60)]} if row["event"] == "accepted" and
+            row["stream"] == "transactional" else row for row in day(messages=20)]  # fmt: skip
+    guard = ("priority: 100", "priority: 100\n    guard: {bulk: reroute, to: marketing}")
+    replay = played(tmp_path, guard, rows=rows)
+    assert replay.streams[("transactional", "marketing")].count == 10
+
+
 def test_a_header_nobody_asked_for_then_is_told(tmp_path):
     replay = played(tmp_path, ("List-Unsubscribe: present", "X-Bulk: present"))
     assert replay.not_recorded == {"x-bulk": 400}
@@ -176,6 +184,7 @@ def test_evidence_of_trouble():
     def learn(name, at, who, **more):
         evidence.learn({"time": at, "event": name, "recipient": who, **common, **more})
 
+    evidence.learn({"time": 4.0, "event": "expired", "message": "m", "recipient": "a@example.org"})  # never tried
     learn("delivered", 5.0, "a@Example.org")
     assert evidence.answers("m", "a@Example.org") is AT_ONCE
     assert evidence.seconds("example.org") == 2.0
