@@ -1,4 +1,4 @@
-"""The guard's sign `same_content` measured on a corpus: `python tests/corpus/measure.py [heldout|fresh] [--each]`.
+"""The guard's sign `same_content` measured on a corpus: `python tests/corpus/measure.py [longer] [--each]`.
 
 Each flow goes through the detector alone, at the times it is sent, with the guard's defaults (more than 200 people in
 10 minutes). Then all transactional flows go through one detector together, as in one stream. Printed are messages,
@@ -58,8 +58,8 @@ def together(flows: Iterable[Flow]) -> Found:
 def main() -> None:
     """Prints the table."""
     words = sys.argv[1:]
-    if "fresh" in words:
-        from tests.corpus.fresh import days
+    if "longer" in words:
+        from tests.corpus.longer import days
     else:
         from tests.corpus.heldout import days
     flows = days()
