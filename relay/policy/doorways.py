@@ -37,6 +37,14 @@ class Mail:
     left: int = 0
 
 
+class Recipient(NamedTuple):
+    """Where one's mail goes, how long an attempt takes there, and what the world says."""
+
+    host: str
+    seconds: float
+    answers: Answers
+
+
 class Place(NamedTuple):
     """One recipient on its way."""
 
@@ -59,7 +67,7 @@ class Doorway:
     def ready_at(self, stream: str, now: float) -> float:
         """When a message of the stream may pass: `now`, later, or infinite until another has ended."""
         gate = self.gate
-        if gate.open >= gate.most or not gate.room(stream):
+        if not gate.room(stream):
             return FULL
         opens = gate.connects.rate > 0 and self._opens()
         return max(gate.messages.ready_at(now), gate.connects.ready_at(now) if opens else now)
@@ -128,7 +136,9 @@ class Outlet:
         return self.lanes[stream].popleft()
 
     def order(self, rules: Mapping[str, LaneRules]) -> list[str]:
-        """The streams that have something here, who goes first first."""
+        """The streams that have something here, who goes first first; asked only when there is something."""
+        if len(self.lanes) == 1:
+            return list(self.lanes)
         names = [name for name, lane in self.lanes.items() if lane]
         if len(names) > 1:
             names.sort(key=lambda name: (-rules[name].priority, self.served.get(name, 0.0), name))

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 
 from relay.policy.answers import Evidence, Row, domain_of
 from relay.policy.decide import Decision, decide
-from relay.policy.doorways import Mail
+from relay.policy.doorways import Mail, Recipient
 from relay.policy.facts import Facts
 from relay.policy.guard import SIGNS, Finding, plain_sign
 from relay.policy.guarding import applied
 from relay.policy.model import Policy
 from relay.policy.pauses import compare, same
 from relay.policy.recorded import facts_of
-from relay.policy.simulation import Recipient, Simulation
+from relay.policy.simulation import Simulation
 
 OF_OUR_OWN = "delivery report"  # the route of reports the relay makes: no policy decides them
 HELD = {True: "held", False: "not held"}

@@ -47,6 +47,11 @@ class Restraints:
 
     # What keeps mail from leaving
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is in force that could."""
+        return not (self.brakes.trips or self.ledger.limits or self.health.paused or self.warmups.plans)
+
     def source_held(self, source: str, terms: Terms, now: float) -> float | None:
         """Until when a source is not used towards there, None when it may be."""
         if self.health.paused and (pause := self.health.why_not(source, now)):

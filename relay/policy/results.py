@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 # Upper ends of the delays that are told apart, seconds: quantiles are read from them.
@@ -25,7 +26,7 @@ class Result:
         """Counts a delivery; `within_s` is the objective's."""
         self.delivered += 1
         self.last_at = now
-        self.delays[next(number for number, most in enumerate(DELAYS_S) if delay_s <= most)] += 1
+        self.delays[bisect_left(DELAYS_S, delay_s)] += 1
         if within_s is not None and delay_s <= within_s:
             self.in_time += 1
 

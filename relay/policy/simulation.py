@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 from relay.core.brakes import Fact
 from relay.core.gate import Gate, too_much
 from relay.core.outcome import Outcome, Phase, Verdict
-from relay.policy.answers import Answers, answer_at
-from relay.policy.doorways import FULL, Doorway, Doorways, Mail, Outlet, OutletKey, Place
+from relay.policy.answers import answer_at
+from relay.policy.doorways import FULL, Doorway, Doorways, Mail, Outlet, OutletKey, Place, Recipient
 from relay.policy.model import Policy, Source
 from relay.policy.restraints import Restraints, Terms
 from relay.policy.results import Result
@@ -31,14 +31,6 @@ CLIENT_AGAIN_S = 300.0  # when a client that read a 4xx comes again, as RFC 5321
 CLIENT_PATIENCE_S = 86_400.0
 GRACE_S = 60.0  # mail that waits is ended that much after its time, so that its last attempt is made
 DUE, ENDED, DOORWAY, OUTLET, LIMITS, CLIENT = range(6)  # what happens at a time
-
-
-class Recipient(NamedTuple):
-    """Where one's mail goes, how long an attempt takes there, and what the world says."""
-
-    host: str
-    seconds: float
-    answers: Answers
 
 
 class Simulation:
@@ -154,14 +146,14 @@ class Simulation:
     def _one(self, outlet: Outlet) -> bool:
         """Starts one attempt if some source may for some stream; else the outlet waits where it was stopped."""
         now, again, terms, restraints = self.now, FULL, outlet.terms, self.restraints
-        free = []
+        quiet, free = restraints.quiet, []
         for name in outlet.order(self.doorways.rules):
-            if (until := restraints.stream_held(name, terms, now)) is None:
+            if quiet or (until := restraints.stream_held(name, terms, now)) is None:
                 free.append(name)
             else:
                 again = min(again, until)
         for source, doors in outlet.ways if free else ():
-            if (until := restraints.source_held(source.name, terms, now)) is not None:
+            if not quiet and (until := restraints.source_held(source.name, terms, now)) is not None:
                 again = min(again, until)
                 continue
             for name in free:
@@ -209,7 +201,8 @@ class Simulation:
             return
         for door in doors:
             door.start(name, self.now)
-        self.restraints.started(name, source.name, outlet.terms.provider, self.now)
+        if not self.restraints.quiet:
+            self.restraints.started(name, source.name, outlet.terms.provider, self.now)
         hour = (int(self.now // HOUR_S), outlet.terms.provider)
         self.sends[hour] = self.sends.get(hour, 0) + 1
         self.left[source.name] = self.left.get(source.name, 0) + 1

@@ -93,6 +93,7 @@ BANK, MEND = "Harbour <no-reply@harbour.example>", "Mend <hello@mend.example>"
 RESET = "Dear {n},\n\nyou asked for a new password. Choose one here within the hour:\n\n{l}\n\nIf it was not you, do nothing.\n\n"
 LOGIN = "Dear {n},\n\nsign in with this link, once, from the window you opened:\n\n{l}\n\n"
 CODE = "Dear {n},\n\nyour code is {c}. It is good for ten minutes.\n\n"
+ALONE = "Dear {n},\n\nyour code, good for ten minutes:\n\n{c}\n\n"
 WELCOME = (
     "Dear {n},\n\nwelcome. Please confirm your address, so that we know it is yours:\n\n{l}\n\nThen make yourself at home: add a "
     "picture, invite the people you work with, and bring your first project over; the import takes what other tools "
@@ -117,6 +118,7 @@ def days(seed: int = 0) -> list[Flow]:
         flow("transactional", "reset above a disclaimer, 1,000 in 15 min", letter(BANK, "Password", RESET + DISCLAIMER), peak(r, 1000, 900)),
         flow("transactional", "login link above a disclaimer, same", letter(BANK, "Sign in", LOGIN + DISCLAIMER), peak(r, 1000, 900)),
         flow("transactional", "code above a disclaimer, same", letter(BANK, "Code", CODE + DISCLAIMER), peak(r, 1000, 900)),
+        flow("transactional", "code on a line of its own above it", letter(BANK, "Code", ALONE + DISCLAIMER), peak(r, 1000, 900)),
         flow("transactional", "welcome of a page, launch day", letter(MEND, "Welcome", WELCOME), peak(r, 2000, 1200)),
         flow("transactional", "welcome of a page, 60 an hour", letter(MEND, "Welcome", WELCOME), batch(600, 1 / 60)),
         flow("bulk", "long letter", letter(MEND, "Why we mend", "Dear {n},\n\n" + ARTICLES + "\n\n{l}"), batch(2000, 10)),

@@ -9,10 +9,10 @@ from relay.config.read import load_policies
 from relay.core.outcome import Outcome, Phase, Scope, Verdict, judge_reply
 from relay.core.reply import Reply
 from relay.policy.answers import AT_ONCE, DELIVERED, Answer, Evidence, answer_at
-from relay.policy.doorways import Mail
+from relay.policy.doorways import Mail, Recipient
 from relay.policy.replay import Replay
 from relay.policy.results import DELAYS_S, Result
-from relay.policy.simulation import Recipient, Simulation
+from relay.policy.simulation import Simulation
 from tests.unit.recorded_day import START, day, write
 
 POLICY = """
