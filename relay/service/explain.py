@@ -11,8 +11,8 @@ from relay.core.outcome import Outcome
 from relay.deliver.gates import Why
 from relay.deliver.outlets import Terms
 from relay.deliver.resolve import Route
-from relay.deliver.sources import in_turn
 from relay.policy.model import Pool, Stream
+from relay.policy.sources import in_turn
 from relay.queue.store import SEND_NOTE, Filter, Row
 from relay.service.limits import first_limit, limit_explained, limit_lines, why_paused
 from relay.service.relay import Relay
