@@ -21,7 +21,7 @@ from relay.core.limits import Rates
 from relay.core.outcome import Outcome, Phase, Verdict
 from relay.core.replies import OF_MESSAGE, ReplyRule, Windows, deciding
 from relay.core.reply import Reply
-from relay.deliver.connection import Peer
+from relay.deliver.feed import Peer
 from relay.deliver.outlets import Terms
 from relay.deliver.tasks import Tasks
 from relay.policy.model import Policy

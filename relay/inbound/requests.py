@@ -1,4 +1,4 @@
-"""What a client asks of the relay in headers of its own: X-Relay-Stream and X-Relay-Tag.
+"""What a client asks of the relay in headers of its own: X-Relay-Stream, X-Relay-Tag, X-Relay-Idempotency-Key.
 
 They never leave the relay. One that is not known is refused rather than ignored: its sender expects something.
 """
@@ -13,17 +13,19 @@ from relay.core.headers import Headers
 from relay.core.reply import Reply, reply
 
 PREFIX = "x-relay-"
-KNOWN = ("X-Relay-Stream", "X-Relay-Tag")
+KNOWN = ("X-Relay-Stream", "X-Relay-Tag", "X-Relay-Idempotency-Key")
+KEY = re.compile(r"[\x21-\x7e]{1,200}")
 TAG = re.compile(r"\s*([A-Za-z0-9_.-]{1,64})\s*=\s*([^,\x00-\x1f\x7f]{1,200}?)\s*")
 TAGS_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The stream a client chose ("" for none) and the tags it gave."""
+    """The stream a client chose and the idempotency key it gave ("" for none), and its tags."""
 
     stream: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 NOTHING = Requests()
@@ -44,8 +46,12 @@ def read_requests(headers: Headers, *, choices: Collection[str], who: str) -> Re
     if stream and stream not in choices:
         allowed = ", ".join(sorted(choices)) or "none (set streams: in the relay's configuration)"
         return reply(550, "5.7.1", f"{who} may not choose stream {stream[:60]!r}; allowed: {allowed}")
-    tags = _tags(headers.all("x-relay-tag"))
-    return tags if isinstance(tags, Reply) else Requests(stream, tags)
+    tags, keys = _tags(headers.all("x-relay-tag")), headers.all("x-relay-idempotency-key")
+    if isinstance(tags, Reply):
+        return tags
+    if len(keys) > 1 or not all(KEY.fullmatch(key.strip()) for key in keys):
+        return reply(550, "5.6.0", "X-Relay-Idempotency-Key must be one word of 1 to 200 printable ASCII characters")
+    return Requests(stream, tags, "".join(keys).strip())
 
 
 def _tags(values: list[str]) -> dict[str, str] | Reply:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from relay.core.message import Prepared
 from relay.queue.statements import statements
-from relay.queue.store import Receipt
+from relay.queue.store import CONFLICT, REPEAT, Receipt
 
 FORGOTTEN_EACH = 2  # keys whose window is over, for each new one: the table shrinks to those that count
 
@@ -26,7 +26,7 @@ def _receipt(connection: sqlite3.Connection, put: Prepared) -> Receipt:
     found = connection.execute(sql["known_key"], (once.owner, once.key, put.received_at)).fetchone()
     if found is not None:
         message, digest = found
-        return Receipt(message, "repeat" if digest == once.digest else "conflict")
+        return Receipt(message, REPEAT if digest == once.digest else CONFLICT)
     connection.execute(sql["forget_keys"], (put.received_at, FORGOTTEN_EACH))
     connection.execute(sql["keep_key"], (once.owner, once.key, put.id, once.digest, once.until))
     return Receipt(put.id)

@@ -61,12 +61,15 @@ Refused = Mapping[Attempted, str]
 """Settlements that changed nothing, with the reason in words."""
 
 
+STORED, REPEAT, CONFLICT = "stored", "repeat", "conflict"
+
+
 class Receipt(NamedTuple):
     """What came of a put. `verdict` is "stored"; "repeat": the same key was there with the same content, as message
     `id`; "conflict": the key was there with other content, as message `id`. Plain values, fit for any wire."""
 
     id: str
-    verdict: str = "stored"
+    verdict: str = STORED
 
 
 @dataclass(frozen=True, slots=True)

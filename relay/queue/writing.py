@@ -18,7 +18,7 @@ from relay.queue.rows import message_values, places, recipient_values
 from relay.queue.spool import FileBody, Spool
 from relay.queue.statements import statements
 from relay.queue.stock import Moved, note, record, reusable
-from relay.queue.store import Attempted, Receipt, Settlement, StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import STORED, Attempted, Receipt, Settlement, StoreBroken, StoreBusy, StoreFull
 
 FULL = {sqlite3.SQLITE_FULL}
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
@@ -40,7 +40,7 @@ class Group:
     @property
     def stored(self) -> list[Prepared]:
         """The puts that are in the queue now, in order."""
-        return [put for put, receipt in zip(self.puts, self.receipts, strict=True) if receipt.verdict == "stored"]
+        return [put for put, receipt in zip(self.puts, self.receipts, strict=True) if receipt.verdict == STORED]
 
 
 def fault(error: Exception) -> StoreFull | StoreBusy | StoreBroken:
@@ -113,9 +113,10 @@ def settle(connection: sqlite3.Connection, group: Group) -> list[str]:
     had a spool file; what left is noted in `group.moved`. A settlement of an attempt already recorded, or one that
     the table of states does not allow, changes nothing and is named in `group.refused`."""
     ended, touched = Counter[str](), Counter[str]()
-    for one in group.settlements:
+    for number, one in enumerate(group.settlements):
         if not _change(connection, one):
-            group.refused[one.key] = _why_not(connection, one)
+            if all(other.key != one.key for other in group.settlements[:number]):  # else it was just recorded
+                group.refused[one.key] = _why_not(connection, one)
         elif one.end is not None:
             ended[one.end.value] += 1
             touched[one.message] += 1

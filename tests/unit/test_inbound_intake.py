@@ -21,7 +21,7 @@ from relay.policy.model import Policy, Pool, Provider, Route, Signing, Source, S
 from relay.prepare.keys import KeyRing, generate
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
-from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import Receipt, StoreBroken, StoreBusy, StoreFull
 from tests.unit.delivery_stage import NOON, STREAMS
 
 KEY = b"k" * 32
@@ -48,6 +48,7 @@ class Door:
         if self.trouble:
             raise self.trouble
         self.stored.append(message)
+        return Receipt(message.id)
 
     def accept(self, header=MESSAGE, sender="shop@example.com", **client):
         who = Client(**({"address": "10.0.0.9", "port": 4, "helo": "shop", "listener": "apps"} | client))

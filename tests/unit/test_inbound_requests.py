@@ -29,7 +29,7 @@ def test_an_empty_wish_is_none():
 @pytest.mark.parametrize(
     ("lines", "code", "words"),
     [
-        (["X-Relay-Send-At: tomorrow"], "5.6.0", "known are X-Relay-Stream, X-Relay-Tag"),
+        (["X-Relay-Send-At: tomorrow"], "5.6.0", "known are X-Relay-Stream, X-Relay-Tag, X-Relay-Idempotency-Key"),
         (["X-Relay-Stream: transactional"], "5.7.1", "allowed: alerts, marketing"),
         (["X-Relay-Stream: marketing, alerts"], "5.7.1", "may not choose"),
         (["X-Relay-Tag: spring"], "5.6.0", "name=value"),
