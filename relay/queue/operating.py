@@ -17,30 +17,30 @@ from relay.queue.store import BRAKE_NOTE, End, Filter, Row
 from relay.queue.writing import count, drop
 
 UPDATE = f"UPDATE recipient SET {{change}} WHERE {{allowed}} AND (message, idx) IN ({CHANGE})"  # noqa: S608 (fixed texts)
+Values = tuple[object, ...]
+Chosen = tuple[str, list[object]]
 ENDING = {End.CANCELLED: Cause.CANCEL, End.DELIVERED: Cause.CONFIRM}
 
 
 def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str) -> int:
     """Takes what is queued out of the schedule; a `note` takes the place of the last answer."""
     change = f"{becomes(Cause.HOLD)}, last = CASE ? WHEN '' THEN last ELSE ? END"
-    return _update(connection, Cause.HOLD, change, (note, note), which, now)
+    return _update(connection, Cause.HOLD, change, (note, note), where(which, now))
 
 
 def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
     """Puts what is held back into the schedule, due `now`; the note of a brake goes."""
     change = f"{becomes(Cause.RELEASE)}, due_at = ?, last = CASE WHEN last GLOB ? THEN '' ELSE last END"
-    return _update(connection, Cause.RELEASE, change, (now, f"{BRAKE_NOTE}*"), which, now)
+    return _update(connection, Cause.RELEASE, change, (now, f"{BRAKE_NOTE}*"), where(which, now))
 
 
 def reschedule(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
     """Makes queued recipients due `now`."""
-    return _update(connection, Cause.RETRY, "due_at = ?", (now,), which, now)
+    return _update(connection, Cause.RETRY, "due_at = ?", (now,), where(which, now))
 
 
-def _update(
-    connection: sqlite3.Connection, cause: Cause, change: str, values: tuple[object, ...], which: Filter, now: float
-) -> int:
-    clause, wanted = where(which, now)
+def _update(connection: sqlite3.Connection, cause: Cause, change: str, values: Values, chosen: Chosen) -> int:
+    clause, wanted = chosen
     sql = UPDATE.format(change=change, allowed=allowed(cause), where=clause)
     return connection.execute(sql, (*values, *wanted)).rowcount
 

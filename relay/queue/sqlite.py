@@ -26,6 +26,7 @@ from relay.core.message import Prepared
 from relay.core.quota import Stock
 from relay.core.waiting import Waiting
 from relay.queue import operating, reading, state, stock
+from relay.queue.checking import Findings, check
 from relay.queue.ending import begin, finish
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
@@ -159,6 +160,10 @@ class SqliteStore(Questions):
         self.stock.move(moved)
         self.spool.remove(unspooled)
         return rows
+
+    async def check(self, *, full: bool) -> Findings:
+        """Proves the queue in a thread and over a connection of its own, while mail goes on. Raises StoreBroken."""
+        return await asyncio.to_thread(check, self._path, self.spool.folder, full=full, live=True)
 
     def unhealthy_reason(self) -> str:
         """Why nothing can be stored, or ""; costs nothing."""

@@ -9,8 +9,9 @@ import pytest
 
 from relay.config.check import check_all
 from relay.service.keyfile import secret_file
+from relay.service.lock import Busy, data_lock
 from relay.service.relay import Relay
-from relay.service.run import Busy, data_lock, rules_of
+from relay.service.run import rules_of
 from relay.service.settings import credential_standings, delivery_settings, fixed_terms, listener_settings
 from relay.service.systemd import Notifier, listen_descriptors
 from relay.smtp.client import StartTls

@@ -23,3 +23,6 @@ CREATE TABLE once (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX once_until ON once (until);
+
+-- A start asks for these before anything else: among a million messages they must not be looked for.
+CREATE INDEX message_spooled ON message (id) WHERE spooled;

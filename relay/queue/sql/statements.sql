@@ -101,3 +101,36 @@ INSERT OR REPLACE INTO once (owner, key, message, digest, until) VALUES (?1, ?2,
 
 -- name: forget_keys
 DELETE FROM once WHERE (owner, key) IN (SELECT owner, key FROM once WHERE until <= ?1 ORDER BY until LIMIT ?2);
+
+-- name: check_recipients
+SELECT r.message, r.idx, r.address FROM recipient r
+WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.id = r.message);
+
+-- name: check_messages
+SELECT m.id FROM message m WHERE NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message = m.id);
+
+-- name: check_ended
+SELECT e.message FROM ended e WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.id = e.message);
+
+-- name: check_rows
+SELECT message, address, state, lost, attempts FROM recipient WHERE {wrong};
+
+-- name: check_times
+SELECT message, address, due_at FROM recipient
+WHERE NOT (received_at <= ?1 AND due_at <= ?2 AND due_at >= received_at - ?3);
+
+-- name: check_sums
+SELECT id, recipients, waiting, ended FROM (
+  SELECT m.id, m.recipients, (SELECT COUNT(*) FROM recipient r WHERE r.message = m.id) AS waiting,
+         COALESCE((SELECT n FROM ended e WHERE e.message = m.id), 0) AS ended
+  FROM message m WHERE m.recipients > 0)
+WHERE recipients <> waiting + ended;
+
+-- name: check_spooled
+SELECT id, body_size, body_crc FROM message WHERE spooled;
+
+-- name: check_inline
+SELECT id, body, body_size, body_crc FROM message WHERE NOT spooled;
+
+-- name: check_there
+SELECT 1 FROM message WHERE id = ?1;
