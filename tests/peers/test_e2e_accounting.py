@@ -91,6 +91,7 @@ def test_killed_while_under_way(relay, receive):
     one = relay()
     message = one.send(SENDER, YOU, MAIL)
     server.wait(lambda me: me.seen.messages, "the body")
+    one.wait(lambda: one.events("accepted"), "the event log, which is written a moment later")
     one.kill()
     assert checked(one)["unclean"] is True
     one.start()
