@@ -3,8 +3,8 @@
 At every message boundary it asks its feed for the next job, and where the server pipelines, the next MAIL
 leaves in the same write as the end of the previous body: one round trip a message (RFC 2920 §3.1).
 
-A body does not leave before the delivery of the message before it is on stable storage: whatever dies, at most one
-message of each connection was delivered and not recorded.
+A body does not leave while two deliveries before it are not yet on stable storage: one commit has a whole round trip
+to be done in, and at a power cut at most one answered and one unanswered message of a connection are unrecorded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections import deque
 from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from typing import cast
@@ -52,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._steps = -1
         self._offered: Job | None = None
-        self._owed: asyncio.Future[Refused] | None = None  # the record of the last delivery
+        self._records: deque[asyncio.Future[Refused]] = deque(maxlen=2)  # of the last deliveries
         self._room = asyncio.Event()
         self._room.set()
         self._tasks = Tasks()
@@ -121,8 +122,9 @@ class Connection(asyncio.Protocol):
                     self._send_when_recorded(cast(Job, token))
                 case Result(token):
                     self.delivered += 1
-                    owed = self.feed.finished(self, cast(Job, token), self._as_it_was(happening))
-                    self._owed = owed or self._owed
+                    record = self.feed.finished(self, cast(Job, token), self._as_it_was(happening))
+                    if record is not None:
+                        self._records.append(record)
                 case Ready():
                     self._ready()
                 case WantTls():
@@ -152,11 +154,11 @@ class Connection(asyncio.Protocol):
             self._happen(self.conversation.begin(job.delivery))
 
     def _send_when_recorded(self, job: Job) -> None:
-        """Sends the body, once the delivery before it is on stable storage."""
-        if self._owed is None or self._owed.done():
+        """Sends the body, once the delivery before the last is on stable storage."""
+        if len(self._records) < 2 or self._records[0].done():
             self._send_body(job)
         else:
-            self._owed.add_done_callback(lambda _: self._send_late(job))
+            self._records[0].add_done_callback(lambda _: self._send_late(job))
 
     def _send_late(self, job: Job) -> None:
         self._send_body(job)
