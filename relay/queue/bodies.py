@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -25,8 +26,9 @@ def spooled(spool: Path) -> dict[str, float]:
     found = {}
     with os.scandir(spool) as entries:
         for entry in entries:
-            if entry.is_file():
-                found[entry.name] = entry.stat().st_ctime
+            with contextlib.suppress(FileNotFoundError):  # delivered meanwhile
+                if entry.is_file():
+                    found[entry.name] = entry.stat().st_ctime
     return found
 
 
