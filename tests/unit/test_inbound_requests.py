@@ -22,6 +22,11 @@ def test_a_stream_and_tags_are_taken_whatever_the_case_of_their_names():
     assert found.tags == {"campaign": "spring", "batch": "7", "a.b-c": "\u00fc x"}
 
 
+def test_an_idempotency_key_is_taken_as_it_is():
+    assert asked("X-Relay-Idempotency-Key:  order-17/Receipt ").key == "order-17/Receipt"
+    assert asked("Subject: hi").key == ""
+
+
 def test_an_empty_wish_is_none():
     assert asked("X-Relay-Stream: ", "X-Relay-Tag: ").stream == ""
 
@@ -35,6 +40,10 @@ def test_an_empty_wish_is_none():
         (["X-Relay-Tag: spring"], "5.6.0", "name=value"),
         (["X-Relay-Tag: a b=c"], "5.6.0", "name=value"),
         ([f"X-Relay-Tag: {'n' * 65}=v"], "5.6.0", "name=value"),
+        (["X-Relay-Idempotency-Key: "], "5.6.0", "one word"),
+        (["X-Relay-Idempotency-Key: two words"], "5.6.0", "one word"),
+        (["X-Relay-Idempotency-Key: " + "k" * 201], "5.6.0", "1 to 200"),
+        (["X-Relay-Idempotency-Key: a", "X-Relay-Idempotency-Key: a"], "5.6.0", "one word"),
         (["X-Relay-Tag: " + ",".join(f"t{n}=v" for n in range(TAGS_MOST + 1))], "5.6.0", "at most"),
     ],
 )
