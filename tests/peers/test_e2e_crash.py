@@ -89,8 +89,8 @@ def test_nothing_answered_250_is_lost(relay, receive):
     lost = answered - set(delivered)
     twice = len(delivered) - len(set(delivered))
     known = [row for row in one.events("deferred") if row.get("lost_after_dot")]
-    print(f"{ROUNDS} kills, {len(known)} known to be in doubt, {len(answered)} answered 250, {len(delivered)} delivered, {len(lost)} lost,"
-          f" {twice} twice, accepting again after at most {max(starts):.2f} s")
+    print(f"{ROUNDS} kills, {len(answered)} answered 250, {len(delivered)} delivered, {len(lost)} lost,"
+          f" {twice} twice ({len(known)} known to be in doubt), accepting again after at most {max(starts):.2f} s")
     assert lost == set()
     assert twice <= len(known) <= ROUNDS * CONNECTIONS
     one.run("queue", "check")

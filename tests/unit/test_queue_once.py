@@ -9,7 +9,7 @@ from tests.unit.test_queue_store import NOW, message, opened, run, spooled
 DAY_S = 86400.0
 
 
-def keyed(id_: str, key: str = "order-17", *, digest: str = "abc", owner: str = "credential shop", at: float = NOW, **more):
+def keyed(id_: str, key: str = "order-17", *, digest: str = "abc", owner: str = "credential shop", at=NOW, **more):
     return message(id_, received_at=at, due_at=at, once=Once(owner, key, digest, at + DAY_S), **more)
 
 

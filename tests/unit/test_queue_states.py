@@ -88,10 +88,10 @@ def test_every_condition_is_the_table():
         for state in forms:
             db.execute("DELETE FROM r")
             db.execute("INSERT INTO r VALUES (?, ?)", (stored(state).column, 3 * stored(state).lost))
-            found = db.execute(f"SELECT COUNT(*) FROM r WHERE {allowed(cause)}").fetchone()[0]  # noqa: S608
+            found = db.execute(f"SELECT COUNT(*) FROM r WHERE {allowed(cause)}").fetchone()[0]
             legal = any(stored(one) == stored(state) for one in moves)
             assert found == legal, (cause, state)
             if legal and not set(moves.values()) & set(ENDS):
-                db.execute(f"UPDATE r SET {becomes(cause)}")  # noqa: S608
+                db.execute(f"UPDATE r SET {becomes(cause)}")
                 to = {moves[one] for one in moves if stored(one) == stored(state)}
                 assert {stored(one) for one in to} == {stored(resting(*db.execute("SELECT * FROM r").fetchone()))}
