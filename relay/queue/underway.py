@@ -12,6 +12,7 @@ The next start reads it: what was taken is recorded as delivered, what had no an
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import os
 from binascii import crc32
@@ -19,6 +20,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
+
+log = logging.getLogger("relay.queue")
 
 SLOT_BYTES = 1024
 SLOTS = 256  # to begin with: one for each connection under way
@@ -40,11 +43,10 @@ class Mark(NamedTuple):
 
 
 class UnderWay:
-    """The journal of a running process; `path` None keeps it in memory only. Raises OSError."""
+    """The journal of a running process; `path` None keeps it in memory only, and so does a disk that is full."""
 
     def __init__(self, path: Path | None) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._file = os.memfd_create("under way") if path is None else os.open(path, flags, 0o640)
+        self._file = os.memfd_create("under way") if path is None else _room_on_disk(path)
         os.ftruncate(self._file, SLOTS * SLOT_BYTES)
         self._map = mmap.mmap(self._file, SLOTS * SLOT_BYTES)
         self._free = [number * SLOT_BYTES for number in range(SLOTS)]
@@ -80,9 +82,9 @@ class UnderWay:
     def _write(self, message: str, places: Sequence[Place], flag: int) -> list[int]:
         slots = []
         for first in range(0, len(places), PLACES_EACH):
+            if not self._free and not self._grow():
+                break  # no room on the disk: what is not noted is sent all the same, and is not known after a kill
             text = ENCODE((message, places[first : first + PLACES_EACH])).encode()
-            if not self._free:
-                self._grow()
             slot = self._free.pop()
             record = HEAD.pack(crc32(text), len(text)) + text
             self._map[slot + 1 : slot + 1 + len(record)] = record
@@ -90,10 +92,30 @@ class UnderWay:
             slots.append(slot)
         return slots
 
-    def _grow(self) -> None:
+    def _grow(self) -> bool:
         size = len(self._map)
+        try:
+            os.posix_fallocate(self._file, size, size)
+        except OSError:
+            return False
         self._map.resize(2 * size)
         self._free = list(range(size, 2 * size, SLOT_BYTES))
+        return True
+
+
+def _room_on_disk(path: Path) -> int:
+    """The journal's file with all its blocks: a write into a hole of a mapped file would be a SIGBUS once the disk is
+    full. Without room, a file in memory."""
+    file = -1
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        os.posix_fallocate(file, 0, SLOTS * SLOT_BYTES)
+    except OSError as error:
+        log.error("%s cannot be kept, so a kill leaves unknown what was under way: %s", path, error)
+        if file >= 0:
+            os.close(file)
+        return os.memfd_create("under way")
+    return file
 
 
 def read_marks(path: Path) -> list[Mark]:

@@ -1,5 +1,6 @@
 """The journal of what is under way: what a process that dies at any instant leaves to the next."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -41,6 +42,23 @@ def test_there_is_always_room(tmp_path):
     journal.clear(slots)
     assert {mark.message for mark in read_marks(path)} == {"large"}
     journal.close()
+
+
+def test_a_full_disk_kills_nobody(tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    journal = UnderWay(tmp_path / "grows")
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert all(journal.sent(f"m{number}", [(0, 0)]) for number in range(SLOTS))
+    assert journal.sent("one too many", [(0, 0)]) == []
+    journal.close()
+    in_memory = UnderWay(tmp_path / "underway")
+    in_memory.clear(in_memory.sent("m1", [(0, 0)]))
+    in_memory.close()
+    assert read_marks(tmp_path / "underway") == []
+    assert "No space left on device" in caplog.text
+    UnderWay(tmp_path / "no folder" / "underway").close()
 
 
 def test_without_a_path_it_is_kept_in_memory():
