@@ -26,7 +26,8 @@ class Prepared:
     is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
     A message with `held` waits for an operator; `held_by` says which brake holds it. `listener`, `priority` (its
     stream's, for the order of commits) and `facts` (what the policies looked at, for the event log:
-    `policy.recorded`) are known only while it is fresh, as is `once`, which the store keeps apart."""
+    `policy.recorded`) are known only while it is fresh, as is `once`, which the store keeps apart. A message with
+    `due_at` after `received_at` is to be sent then, and not before."""
 
     id: str
     received_at: float
@@ -46,6 +47,11 @@ class Prepared:
     facts: Mapping[str, object] | None = None
     once: Once | None = None
     content: Content = field(repr=False, kw_only=True)
+
+    @property
+    def starts_at(self) -> float:
+        """From when its time counts: expiry, delay, the objective (Unix s)."""
+        return max(self.received_at, self.due_at)
 
     @property
     def flow(self) -> str:

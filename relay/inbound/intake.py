@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from relay.core.address import MAX_HEADER_VALUE, address_in, addresses_in, domain_of
@@ -24,10 +24,11 @@ from relay.core.message import Once, Prepared
 from relay.core.reply import Reply, reply
 from relay.core.tokens import encode
 from relay.inbound.access import Access
-from relay.inbound.gate import Gatekeeper, Passage
+from relay.inbound.gate import Gatekeeper
 from relay.inbound.once import once
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
+from relay.inbound.sendat import too_far
 from relay.inbound.standing import NO_STANDING, Standing, together
 from relay.inbound.turns import Turns
 from relay.policy.decide import Decision, Facts, decide
@@ -45,6 +46,18 @@ KEY_USED = (
     "idempotency key {key} was used for message {first}, which differs: send what was sent then, or give this message"
     " a key of its own"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), what
+    the event log is to remember of the decision, and its idempotency key."""
+
+    decision: Decision
+    stream: Stream
+    due_at: float
+    recorded: Recorded
+    once: Once | None
 
 
 @dataclass(slots=True)
@@ -71,11 +84,9 @@ class Intake:
     held_by: Callable[[str, str, Mapping[str, str]], str] = lambda *_: ""
     key_window_s: float = 86400.0
 
-    def take(
-        self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing], key_window_s: float
-    ) -> None:
+    def take(self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing]) -> None:
         """Replaces what listeners and credentials settle."""
-        self.listeners, self.credentials, self.key_window_s = listeners, credentials, key_window_s
+        self.listeners, self.credentials = listeners, credentials
 
     async def accept(self, submission: Submission) -> Reply:
         """The reply to the final dot. After 250 the message is on stable storage."""
@@ -94,13 +105,18 @@ class Intake:
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
+        if refusal := self._too_far(requests.send_at, submission, standing.ahead_s, decision.stream):
+            return self._refuse(submission, "request-header", refusal, route=decision.route)
         passage = self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
         found: Reply | Receipt | None = None
         try:
-            key = await once(submission, requests.key, self.key_window_s, self.desk)
-            found = await self._finish(submission, headers, passage, recorded, key)
+            plan = Plan(
+                passage.decision, passage.into, max(requests.send_at, submission.received_at), recorded,
+                await once(submission, requests.key, self.key_window_s, self.desk),
+            )  # fmt: skip
+            found = await self._finish(submission, headers, plan)
         finally:
             self.gate.left(passage, stored=isinstance(found, Receipt) and found.verdict == STORED)
         if isinstance(found, Reply):
@@ -110,10 +126,8 @@ class Intake:
             return self._refuse(submission, "idempotency-key", answer, route=decision.route)
         return reply(250, "2.0.0", f"Ok: queued as {found.id}")
 
-    async def _finish(
-        self, submission: Submission, headers: Headers, passage: Passage, recorded: Recorded, key: Once | None
-    ) -> Reply | Receipt:
-        decision, stream = passage.decision, passage.into
+    async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply | Receipt:
+        decision, stream = plan.decision, plan.stream
         await self.turns.mine(stream.priority)
         work = partial(
             self.preparer.prepare, submission, headers,
@@ -129,20 +143,18 @@ class Intake:
             log.error("stream %s requires a signature that cannot be made: %s", stream.name, problem)
             return self._refuse(submission, "signing-key", route=decision.route)
         signed = await self.desk.sign(content, headers, self.keys.signers(stream.signings, domain))
-        message = self._message(submission, decision, stream, signed)
-        return await self._store(submission, replace(message, facts=recorded, once=key))
+        return await self._store(submission, self._message(submission, plan, signed))
 
-    def _message(
-        self, submission: Submission, decision: Decision, stream: Stream, content: Content
-    ) -> Prepared:
+    def _message(self, submission: Submission, plan: Plan, content: Content) -> Prepared:
+        decision, stream = plan.decision, plan.stream
         envelope, client = submission.envelope, submission.client
         held_by = self.held_by(stream.name, client.credential, decision.tags)
         return Prepared(
-            submission.id, submission.received_at, submission.received_at, envelope,
+            submission.id, submission.received_at, plan.due_at, envelope,
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            content=content,
+            facts=plan.recorded, once=plan.once, content=content,
         )  # fmt: skip
 
     async def _store(self, submission: Submission, message: Prepared) -> Reply | Receipt:
@@ -171,6 +183,12 @@ class Intake:
             headers=headers, size=submission.content.size,
             hour=datetime.datetime.fromtimestamp(submission.received_at, datetime.UTC).hour,
             chosen_stream=requests.stream, forced_stream=forced, chosen_tags=requests.tags,
+        )  # fmt: skip
+
+    def _too_far(self, send_at: float, submission: Submission, ahead_s: float, stream: Stream) -> Reply | None:
+        return too_far(
+            send_at, submission.received_at, ahead_s=ahead_s, who=_name(submission.client), stream=stream.name,
+            expire_s=stream.retry.expire_s,
         )  # fmt: skip
 
     def _key_missing(self, stream: Stream, domain: str) -> str:

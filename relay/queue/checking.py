@@ -118,7 +118,7 @@ def _rows(connection: sqlite3.Connection, now: float) -> Iterator[Problem]:
         text = "{address} is in state {state!r} after {attempts} attempts, {lost} of them lost: no such state"
         yield problem("state", message, text, address=address, state=column, attempts=attempts, lost=lost)
     for message, address, due_at in connection.execute(
-        statements()["check_times"], (now + CLOCK_S, now + AHEAD_S, CLOCK_S)
+        statements()["check_times"], (now + AHEAD_S, CLOCK_S)
     ):
         yield problem("due", message, "{address} is due at {due_at:.0f} (Unix time)", address=address, due_at=due_at)
 

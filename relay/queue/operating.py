@@ -29,8 +29,9 @@ def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str
 
 
 def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
-    """Puts what is held back into the schedule, due `now`; the note of a brake goes."""
-    change = f"{becomes(Cause.RELEASE)}, due_at = ?, last = CASE WHEN last GLOB ? THEN '' ELSE last END"
+    """Puts what is held back into the schedule, due `now` or when it is to be sent; the note of a brake goes."""
+    due = "due_at = MAX(?, received_at), last = CASE WHEN last GLOB ? THEN '' ELSE last END"
+    change = f"{becomes(Cause.RELEASE)}, {due}"
     return _update(connection, Cause.RELEASE, change, (now, f"{BRAKE_NOTE}*"), where(which, now))
 
 

@@ -18,6 +18,7 @@ async def bring_up_to_date(relay: Relay) -> None:
     metrics.queue_is(tally.queued, tally.held, oldest, now, tally.gap)
     metrics.lost_are(dict.fromkeys(relay.policy().streams, 0) | dict(tally.lost))
     metrics.stock_is({stream: size for stream, (_, size) in relay.store.stock.held.items()})
+    metrics.under_way.set(relay.gate.under_way)
     metrics.connections.labels("out").set(relay.dispatcher.connector.open)
     metrics.waiting_is(overview.waiting(relay.dispatcher))
     relay.objectives.show(metrics, now)

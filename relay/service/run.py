@@ -21,6 +21,7 @@ from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
 from relay.service.gate import save_for_ever
+from relay.service.gauges import bring_up_to_date
 from relay.service.lock import Busy, data_lock
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
@@ -214,7 +215,7 @@ class Process:
         self.relay.bus.publish(Event("reloaded", time.time(), detail=detail))
 
     async def _metrics(self) -> bytes:
-        await self.relay.measure()
+        await bring_up_to_date(self.relay)
         return self.relay.metrics.render()
 
 

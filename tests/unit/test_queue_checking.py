@@ -20,6 +20,7 @@ async def filled(folder):
         await store.put(message("m1", "a@example.net", "b@example.net", "c@example.net"))
         await store.put(message("m2", body=spooled(store, LARGE)))
         await store.put(message("m3", held=True, stream="marketing"))
+        await store.put(message("m4", due_at=NOW + 90 * 86400, stream="later"))  # X-Relay-Send-At
         await store.settle([Settlement("m1", 0, 1, End.DELIVERED), Settlement("m1", 1, 1, None, NOW + 60, "451")])
 
 
@@ -41,9 +42,9 @@ def test_a_sound_queue_has_no_exceptions(tmp_path):
     before = (tmp_path / "queue.db").read_bytes()
     for full in (False, True):
         seen = found(tmp_path, full=full)
-        assert (seen.problems, seen.notes, seen.unclean, seen.messages) == ((), (), False, 3)
+        assert (seen.problems, seen.notes, seen.unclean, seen.messages) == ((), (), False, 4)
         plain = seen.as_dict()
-        assert (plain["accepted"], plain["queued"], plain["held"], plain["gap"]) == (5, 3, 1, 0)
+        assert (plain["accepted"], plain["queued"], plain["held"], plain["gap"]) == (6, 4, 1, 0)
     assert (tmp_path / "queue.db").read_bytes() == before
 
 

@@ -117,7 +117,7 @@ SELECT message, address, state, lost, attempts FROM recipient WHERE {wrong};
 
 -- name: check_times
 SELECT message, address, due_at FROM recipient
-WHERE NOT (received_at <= ?1 AND due_at <= ?2 AND due_at >= received_at - ?3);
+WHERE NOT (received_at <= ?1 AND due_at <= ?1 AND due_at >= received_at - ?2);
 
 -- name: check_sums
 SELECT id, recipients, waiting, ended FROM (
