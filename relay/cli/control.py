@@ -23,17 +23,17 @@ class Control:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def get(self, what: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def get(self, what: str, query: Mapping[str, str] | None = None, within_s: float = ANSWER_S) -> dict[str, Any]:
         """The answer to a question; raises Failed with the relay's own words."""
         target = f"{PREFIX}/{what}" + (f"?{urlencode(query)}" if query else "")
-        return self._ask("GET", target, None)
+        return self._ask("GET", target, None, within_s)
 
     def post(self, what: str, body: Mapping[str, object]) -> dict[str, Any]:
         """The answer to a request for change; raises Failed with the relay's own words."""
         return self._ask("POST", f"{PREFIX}/{what}", json.dumps(body).encode())
 
-    def _ask(self, method: str, target: str, body: bytes | None) -> dict[str, Any]:
-        connection = _UnixConnection(self._path)
+    def _ask(self, method: str, target: str, body: bytes | None, within_s: float = ANSWER_S) -> dict[str, Any]:
+        connection = _UnixConnection(self._path, within_s)
         try:
             headers = {"Content-Type": "application/json"} if body else {}
             connection.request(method, target, body, headers)
@@ -53,8 +53,8 @@ def segment(text: str) -> str:
 
 
 class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("relay", timeout=ANSWER_S)
+    def __init__(self, path: Path, within_s: float) -> None:
+        super().__init__("relay", timeout=within_s)
         self._path = path
 
     def connect(self) -> None:

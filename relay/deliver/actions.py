@@ -22,7 +22,7 @@ from relay.core.outcome import Outcome, Phase, Verdict
 from relay.core.pauses import End, of_reply
 from relay.core.replies import OF_MESSAGE, Windows, asked, deciding, ruled
 from relay.core.reply import Reply
-from relay.deliver.connection import Peer
+from relay.deliver.feed import Peer
 from relay.deliver.outlets import Terms
 from relay.deliver.tasks import Tasks
 from relay.policy.model import Policy

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 
 import uvloop
@@ -23,8 +21,11 @@ from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
 from relay.service.gate import save_for_ever
+from relay.service.gauges import bring_up_to_date
+from relay.service.lock import Busy, data_lock
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
+from relay.service.proving import prove_quickly
 from relay.service.relay import Relay
 from relay.service.rules import Rules
 from relay.service.settings import listener_context
@@ -36,10 +37,6 @@ from relay.web.operator import Reloaded
 log = logging.getLogger("relay")
 
 STILL_S = 15.0  # how often a drain says what it waits for
-
-
-class Busy(Exception):
-    """Another relay runs on the same data."""
 
 
 def run(config_path: Path) -> int:
@@ -57,22 +54,6 @@ def run(config_path: Path) -> int:
     except (OSError, StoreBroken, Busy) as error:
         log.critical("the relay cannot run: %s", error)
         return 1
-
-
-@contextlib.contextmanager
-def data_lock(data: Path) -> Iterator[None]:
-    """Holds the data folder for this process: two writers would ruin the queue. Raises Busy."""
-    data.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise Busy(f"another relay runs on {data}: stop it, or give this one a data folder of its own") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def rules_of(report: CheckReport) -> Rules:
@@ -96,7 +77,7 @@ class Process:
         self.reloading = asyncio.Lock()
         self.failed = ""
         self.tasks: list[asyncio.Task[None]] = []
-        self.reloads = Tasks()
+        self.reloads, self.checks = Tasks(), Tasks()
 
     def not_ready(self) -> str:
         """Why no mail is taken now, or ""."""
@@ -142,6 +123,8 @@ class Process:
         self._side(save_for_ever(relay.gate, relay.store), "counts of clients")
         self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
         self._side(relay.shaping.run(), "shaping")
+        if relay.store.unclean:
+            self.checks.spawn(prove_quickly(relay.store), "check of the queue after an unclean stop")
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")
@@ -178,6 +161,7 @@ class Process:
         await self.relay.stop(0.0 if self.relay.store.unhealthy_reason() else self.config.drain_s)
         for task in (saying, *self.tasks):
             task.cancel()
+        await self.checks.finish()  # its thread reads the queue file: seconds at most
         await asyncio.gather(saying, *self.tasks, return_exceptions=True)
         log.info("stopped; everything accepted and not delivered is in the queue")
 
@@ -231,7 +215,7 @@ class Process:
         self.relay.bus.publish(Event("reloaded", time.time(), detail=detail))
 
     async def _metrics(self) -> bytes:
-        await self.relay.measure()
+        await bring_up_to_date(self.relay)
         return self.relay.metrics.render()
 
 

@@ -182,6 +182,14 @@ class Operator(ShapingOperator, Protocol):
         """Ends recipients for good, without a report to the sender; returns how many."""
         ...
 
+    async def confirm(self, which: Filter) -> int:
+        """Ends recipients that were lost after the dot as delivered; returns how many."""
+        ...
+
+    async def check(self, *, full: bool) -> dict[str, object]:
+        """Proves the queue from one snapshot: the fields of queue.checking.Findings. Raises StoreBroken."""
+        ...
+
     async def explain(self, what: str) -> Explanation | None:
         """Why a message id waits, or what limits a destination domain now; None when nothing is known."""
         ...
