@@ -10,6 +10,7 @@ import typer
 
 from relay import __version__
 from relay.cli import (
+    backup,
     brakes,
     check,
     credential,
@@ -39,6 +40,8 @@ app.command("send")(send.send)
 app.command("explain")(explain.explain)
 app.command("status")(status.status)
 app.command("reload")(status.reload)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 
 def _print_version(wanted: bool) -> None:

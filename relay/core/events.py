@@ -10,7 +10,7 @@ from relay.core.message import Prepared
 
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
-    "held", "released", "cancelled", "reloaded", "guarded",
+    "held", "released", "cancelled", "reloaded", "guarded", "restored",
     "stream_paused", "stream_released", "source_paused", "source_released",
     "source_limited", "limit_ended",
 })

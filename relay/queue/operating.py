@@ -7,7 +7,7 @@ import sqlite3
 from relay.queue.filters import CHANGE, FIND, where
 from relay.queue.rows import operator_row
 from relay.queue.stock import Moved, record
-from relay.queue.store import BRAKE_NOTE, End, Filter, Row
+from relay.queue.store import BRAKE_NOTE, RESTORED_NOTE, End, Filter, Row
 from relay.queue.writing import count, drop
 
 UPDATE = f"UPDATE recipient SET {{change}} WHERE state = ? AND (message, idx) IN ({CHANGE})"  # noqa: S608 (fixed texts)
@@ -21,11 +21,11 @@ def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str
 
 
 def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
-    """Held to queued, due `now`; the note of a brake goes."""
+    """Held to queued, due `now`; the note of a brake or of a restored backup goes."""
     clause, values = where(which, now)
-    change = "state = 'queued', due_at = ?, last = CASE WHEN last GLOB ? THEN '' ELSE last END"
+    change = "state = 'queued', due_at = ?, last = CASE WHEN last GLOB ? OR last GLOB ? THEN '' ELSE last END"
     sql = UPDATE.format(change=change, where=clause)
-    return connection.execute(sql, (now, f"{BRAKE_NOTE}*", "held", *values)).rowcount
+    return connection.execute(sql, (now, f"{BRAKE_NOTE}*", f"{RESTORED_NOTE}*", "held", *values)).rowcount
 
 
 def reschedule(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:

@@ -23,6 +23,7 @@ from relay.core.message import Prepared
 from relay.core.waiting import Mark, Part, Waiting
 
 BRAKE_NOTE = "brake "  # begins the note of mail that a brake holds; the brake's id and a colon follow
+RESTORED_NOTE = "restored"  # begins the note of mail that came back with a backup
 
 
 class StoreFull(Exception):

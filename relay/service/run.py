@@ -21,6 +21,7 @@ from relay.core.events import Event
 from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
+from relay.service.backup import tell_restored
 from relay.service.changes import in_force, restart_notes
 from relay.service.gate import save_for_ever
 from relay.service.objectives import keep_for_ever
@@ -124,6 +125,7 @@ class Process:
         removed, missing = self.relay.store.swept
         if removed or missing:
             log.warning("found %d unfinished bodies (removed) and %d bodies missing", removed, len(missing))
+        await tell_restored(self.relay.store, self.relay.bus.publish)
         config = self.config
         async with contextlib.AsyncExitStack() as opened:
             health = await serve_health(str(config.metrics.bind), self.not_ready, self._metrics)

@@ -18,6 +18,7 @@ from typing import Final
 from aiohttp import web
 
 from relay.queue.store import Filter, StoreBroken, StoreBusy, StoreFull
+from relay.web.backup import BackupApi
 from relay.web.filters import BadFilter, nearest, parse_filter
 from relay.web.operator import Operator
 from relay.web.shaping import ShapingApi
@@ -59,6 +60,7 @@ class ControlApi:
         app.router.add_get(f"{PREFIX}/sandbox/{{caught}}", self.sandbox_show)
         app.router.add_post(f"{PREFIX}/reload", self.reload)
         ShapingApi(self._operator).add_routes(app, PREFIX)
+        BackupApi(self._operator).add_routes(app, PREFIX)
         return app
 
     async def status(self, request: web.Request) -> web.Response:

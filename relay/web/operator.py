@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NotRequired, Protocol, TypedDict
 
 from relay.queue.store import Filter, Row
+from relay.web.backup import BackupOperator
 from relay.web.shaping import ShapingOperator
 
 
@@ -155,7 +156,7 @@ class Reloaded(TypedDict):
     notes: list[str]
 
 
-class Operator(ShapingOperator, Protocol):
+class Operator(ShapingOperator, BackupOperator, Protocol):
     """A running relay, as its operators see it. Any method may raise queue.store.StoreBusy (try again)."""
 
     async def find(self, which: Filter, limit: int) -> list[Row]:

@@ -80,3 +80,9 @@ SET value = json_array(json_extract(value, '$[0]') + ?3, json_extract(value, '$[
 
 -- name: count_stock
 SELECT stream, COUNT(*), SUM(size) FROM message GROUP BY stream;
+
+-- name: spooled_bytes
+SELECT COALESCE(SUM(body_size), 0) FROM message WHERE spooled;
+
+-- name: hold_restored
+UPDATE recipient SET state = 'held', last = CASE WHEN last = '' THEN ?1 ELSE ?1 || '; before: ' || last END;
