@@ -17,6 +17,7 @@ from relay.cli import (
     dkim,
     events,
     explain,
+    importing,
     limits,
     policy,
     queue,
@@ -34,6 +35,7 @@ app = noun("relay", "A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 w
 for group in (policy.app, queue.app, stream.app, brakes.app, source.app, limits.app, dkim.app, credential.app,
               sandbox.app, events.app):  # fmt: skip
     app.add_typer(group)
+queue.app.command("import")(importing.import_queue)
 policy.app.command("replay")(replay.replay)
 app.command("check")(check.check)
 app.command("send")(send.send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,14 @@ class Control:
         """The answer to a request for change; raises Failed with the relay's own words."""
         return self._ask("POST", f"{PREFIX}/{what}", json.dumps(body).encode())
 
-    def _ask(self, method: str, target: str, body: bytes | None) -> dict[str, Any]:
+    def send(self, what: str, chunks: Iterable[bytes]) -> dict[str, Any]:
+        """The answer to a request whose body is long, given in pieces; raises Failed with the relay's words."""
+        return self._ask("POST", f"{PREFIX}/{what}", chunks)
+
+    def _ask(self, method: str, target: str, body: bytes | Iterable[bytes] | None) -> dict[str, Any]:
         connection = _UnixConnection(self._path)
         try:
-            headers = {"Content-Type": "application/json"} if body else {}
+            headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
             connection.request(method, target, body, headers)
             response = connection.getresponse()
             return _answer(response.status, response.read())

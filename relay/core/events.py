@@ -54,6 +54,8 @@ def accepted_event(message: Prepared, now: float) -> Event:
     }  # fmt: skip
     if message.held:
         detail["held"] = True
+    if message.origin:
+        detail["origin"] = message.origin
     if message.facts is not None:
         detail["facts"] = message.facts
     return Event(

@@ -7,10 +7,13 @@ import sqlite3
 from relay.queue.filters import CHANGE, FIND, where
 from relay.queue.rows import operator_row
 from relay.queue.stock import Moved, record
-from relay.queue.store import BRAKE_NOTE, RESTORED_NOTE, End, Filter, Row
+from relay.queue.store import BRAKE_NOTE, IMPORTED, RESTORED_NOTE, End, Filter, Row
 from relay.queue.writing import count, drop
 
 UPDATE = f"UPDATE recipient SET {{change}} WHERE state = ? AND (message, idx) IN ({CHANGE})"  # noqa: S608 (fixed texts)
+
+REASONS = (f"{BRAKE_NOTE}*", f"{RESTORED_NOTE}*", f"{IMPORTED}:*")  # globs of notes that only say why mail is held
+UNNOTED = f"CASE WHEN {' OR '.join(['last GLOB ?'] * len(REASONS))} THEN '' ELSE last END"
 
 
 def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str) -> int:
@@ -21,11 +24,11 @@ def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str
 
 
 def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
-    """Held to queued, due `now`; the note of a brake or of a restored backup goes."""
+    """Held to queued, due `now`; why it was held goes: a brake, a restored backup, an import."""
     clause, values = where(which, now)
-    change = "state = 'queued', due_at = ?, last = CASE WHEN last GLOB ? OR last GLOB ? THEN '' ELSE last END"
+    change = "state = 'queued', due_at = ?, last = " + UNNOTED
     sql = UPDATE.format(change=change, where=clause)
-    return connection.execute(sql, (now, f"{BRAKE_NOTE}*", f"{RESTORED_NOTE}*", "held", *values)).rowcount
+    return connection.execute(sql, (now, *REASONS, "held", *values)).rowcount
 
 
 def reschedule(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:

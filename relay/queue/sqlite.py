@@ -144,6 +144,10 @@ class SqliteStore:
         """What was remembered of a kind, by key."""
         return await self._read(partial(state.recall, kind=kind))
 
+    async def recall_one(self, kind: str, key: str) -> object:
+        """One thing that was remembered, or None."""
+        return await self._read(partial(state.recall_one, kind=kind, key=key))
+
     async def remember(self, kind: str, changes: Mapping[str, object]) -> None:
         """Keeps JSON values beside the mail, durable on return; None takes a key away."""
         await self._change(partial(state.remember, kind=kind, changes=changes))

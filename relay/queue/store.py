@@ -25,6 +25,8 @@ from relay.core.waiting import Mark, Part, Waiting
 BRAKE_NOTE = "brake "  # begins the note of mail that a brake holds; the brake's id and a colon follow
 RESTORED_NOTE = "restored"  # begins the note of mail that came back with a backup
 
+IMPORTED = "imported"  # begins the note of mail taken over and held; also what the store remembers its origins as
+
 
 class StoreFull(Exception):
     """No room on the disk: answer 452 4.3.1, go on delivering, it recovers by itself."""

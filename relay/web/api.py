@@ -20,6 +20,7 @@ from aiohttp import web
 from relay.queue.store import Filter, StoreBroken, StoreBusy, StoreFull
 from relay.web.backup import BackupApi
 from relay.web.filters import BadFilter, nearest, parse_filter
+from relay.web.importing import ImportApi
 from relay.web.operator import Operator
 from relay.web.shaping import ShapingApi
 
@@ -51,6 +52,7 @@ class ControlApi:
         app.router.add_get(f"{PREFIX}/status", self.status)
         app.router.add_get(f"{PREFIX}/queue", self.find)
         app.router.add_get(f"{PREFIX}/queue/{{message}}", self.show)
+        ImportApi(self._operator).add_routes(app, PREFIX)
         app.router.add_post(f"{PREFIX}/queue/{{action}}", self.change)
         app.router.add_get(f"{PREFIX}/explain", self.explain)
         app.router.add_get(f"{PREFIX}/streams", self.streams)

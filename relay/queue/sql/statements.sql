@@ -66,6 +66,9 @@ SELECT id FROM message WHERE spooled;
 -- name: recall
 SELECT key, value FROM state WHERE kind = ?1;
 
+-- name: recall_one
+SELECT value FROM state WHERE kind = ?1 AND key = ?2;
+
 -- name: remember
 INSERT INTO state (kind, key, value) VALUES (?1, ?2, ?3)
 ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value;
