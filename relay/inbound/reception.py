@@ -37,6 +37,11 @@ class MemoryBudget:
         self.used += amount
         return True
 
+    @property
+    def tight(self) -> bool:
+        """Whether more than half of it is taken."""
+        return self.used > self.limit // 2
+
     def give(self, amount: int) -> None:
         """Returns bytes taken before."""
         self.used -= amount

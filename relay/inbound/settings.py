@@ -34,7 +34,7 @@ class ListenerSettings:
     profile: str = "modern"
     senders: tuple[str, ...] = ()
     postmaster: str = ""
-    spill_bytes: int = 102_400
+    spill_bytes: int = 262_144
     max_message_bytes: int = 52_428_800
     max_header_bytes: int = 262_144
     max_recipients: int = 1000
