@@ -11,6 +11,7 @@ import typer
 from relay import __version__
 from relay.cli import (
     backup,
+    bench,
     brakes,
     check,
     credential,
@@ -44,6 +45,7 @@ app.command("status")(status.status)
 app.command("reload")(status.reload)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("bench")(bench.bench)
 
 
 def _print_version(wanted: bool) -> None:
