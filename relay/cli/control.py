@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from relay.cli.failure import Failed
+from relay.cli.failure import Declined, Failed
 
 ANSWER_S = 60.0  # a change to a million queued recipients takes seconds, not minutes
 PREFIX = "/api/v1"
@@ -86,6 +86,7 @@ def _answer(status: int, body: bytes) -> dict[str, Any]:
     except ValueError:
         raise Failed(f"the relay answered {status} with no JSON: is it another version?") from None
     if status >= 400:
-        raise Failed(str(answer.get("error", {}).get("message", f"the relay answered {status}")))
+        kind = Declined if status == 400 else Failed
+        raise kind(str(answer.get("error", {}).get("message", f"the relay answered {status}")))
     assert isinstance(answer, dict)
     return answer

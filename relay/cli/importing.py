@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.cli.control import Control
-from relay.cli.failure import Failed, Misused
-from relay.cli.options import ConfigOption, JsonOption, control_of
+from relay.cli.failure import Declined, Failed, Misused
+from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import show_json, show_table
+from relay.cli.place import running_config
 from relay.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -79,13 +80,24 @@ def import_queue(
     if not force and (pid := running_master(directory)):
         raise Failed(f"Postfix runs on {directory} (master {pid}): stop it first (postfix stop), or what it delivers"
                      " from now on goes out twice. --force goes on all the same")  # fmt: skip
-    rows = _take_all(control_of(config), files, Wish(listener, release, dry_run))
+    settings = running_config(config)
+    wish = Wish(_listener(listener, list(settings.listeners)), release, dry_run)
+    rows = _take_all(Control(settings.control_socket), files, wish)
     _show(rows, dry_run=dry_run, as_json=as_json)
     if unseen := sum(1 for _ in _below(directory / NOT_TAKEN_IN)):
         typer.echo(f"relay: {unseen} files in {directory / NOT_TAKEN_IN} are left: Postfix has not taken them in yet."
                    " Start it with defer_transports = smtp for a moment, then import again", err=True)  # fmt: skip
     if any(row.left for row in rows):
         raise typer.Exit(1)
+
+
+def _listener(wanted: str, names: list[str]) -> str:
+    """The listener whose clients sent the mail: the policies decide as for theirs."""
+    if wanted in names:
+        return wanted
+    if wanted or len(names) > 1:
+        raise Misused(f"say which listener takes Postfix's place: --listener {' or '.join(names)}")
+    return names[0]
 
 
 def queue_files(directory: Path) -> list[tuple[str, Path]]:
@@ -158,7 +170,10 @@ def _take(control: Control, queue: str, path: Path, wish: Wish) -> Row:
     if found.redirected:
         return _with(row, "refused", why=f"redirected to {found.redirected} (postsuper, or a header check)")
     held = not wish.release or queue == "hold"
-    answer = control.send("import", _request(path.name, found, wish, held=held))
+    try:
+        answer = control.send("import", _request(path.name, found, wish, held=held))
+    except Declined as declined:
+        return _with(row, "refused", why=str(declined))
     return _with(
         row, answer["outcome"], message=answer["message"], stream=answer["stream"], held=answer["held"],
         signed=answer["signed"], why=answer["reason"],

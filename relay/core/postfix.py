@@ -23,6 +23,7 @@ NOTIFY = ((1, "NEVER"), (2, "SUCCESS"), (4, "FAILURE"), (8, "DELAY"))
 RET = {1: "FULL", 2: "HDRS"}
 UTF8_REQUESTED = 1  # of the sixth number in the size record: SMTPUTF8 was on MAIL (src/global/smtputf8.h)
 DOT_STRING = re.compile(r"[^\s\x00-\x1f\x7f()<>@,;:\\\".\[\]]+(?:\.[^\s\x00-\x1f\x7f()<>@,;:\\\".\[\]]+)*")
+ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}")  # rfc822, utf-8 (RFC 3461 §4.2)
 NOT_XTEXT = re.compile(rb"[^!-*,-<>-~]")  # RFC 3461 §4: what is not printable, "+" and "="
 
 
@@ -168,8 +169,8 @@ class _Reading:
             flags = _number(value, name)
             self.notify = frozenset(word for flag, word in NOTIFY if flags & flag)
         elif name == "dsn_orig_rcpt":
-            kind, semicolon, address = value.partition(";")
-            self.orcpt = f"{kind};{xtext(address)}" if semicolon else ""
+            kind, _, address = value.partition(";")
+            self.orcpt = f"{kind};{xtext(address)}" if ADDRESS_TYPE.fullmatch(kind) and address else ""
         else:
             self.attributes[name] = value
 

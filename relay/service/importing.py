@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
@@ -22,6 +22,9 @@ from relay.service.settings import credential_standings, listener_settings, list
 from relay.web.filters import BadFilter
 
 T = TypeVar("T")
+BODIES, RETS = ("", "7BIT", "8BITMIME"), ("", "FULL", "HDRS")
+PARAMETER = re.compile(r"[!-~]{0,1000}")
+LATEST = 1e11  # Unix seconds: the year 5138
 NOTIFY = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})
 
 
@@ -68,11 +71,11 @@ def _listener(head: Mapping[str, object], names: list[str]) -> str:
 
 def _given(head: Mapping[str, object], credentials: frozenset[str]) -> Given:
     user = _field(head, "user", str)
-    arrived_at = float(_field(head, "arrived_at", (int, float)))
-    if not math.isfinite(arrived_at):
-        raise BadFilter("arrived_at wants a time")
+    arrived_at = _field(head, "arrived_at", (int, float))
+    if not 0 <= arrived_at < LATEST:
+        raise BadFilter("arrived_at wants a Unix time in seconds")
     return Given(
-        _field(head, "origin", str), arrived_at, _envelope(head),
+        _field(head, "origin", str), float(arrived_at), _envelope(head),
         client=_field(head, "client", str), helo=_field(head, "helo", str),
         credential=user if user in credentials else "",
         held=_field(head, "held", bool), trial=_field(head, "trial", bool),
@@ -85,7 +88,8 @@ def _envelope(head: Mapping[str, object]) -> Envelope:
         raise BadFilter("a message has a recipient")
     return Envelope(
         _address(_field(head, "sender", str)), tuple(_recipient(one) for one in recipients),
-        _field(head, "body", str), _field(head, "utf8", bool), _field(head, "ret", str), _field(head, "envid", str),
+        _one_of(head, "body", BODIES), _field(head, "utf8", bool), _one_of(head, "ret", RETS),
+        _parameter(_field(head, "envid", str)),
     )  # fmt: skip
 
 
@@ -93,9 +97,25 @@ def _recipient(row: object) -> Recipient:
     if not isinstance(row, list) or len(row) != 3 or not isinstance(row[1], list):
         raise BadFilter("a recipient is [address, [NOTIFY words], orcpt]")
     address, notify, orcpt = row
-    if not isinstance(address, str) or not address or not isinstance(orcpt, str) or not set(notify) <= NOTIFY:
+    if not isinstance(address, str) or not address or not isinstance(orcpt, str):
         raise BadFilter("a recipient is [address, [NOTIFY words], orcpt]")
-    return Recipient(_address(address), frozenset(notify), orcpt)
+    if not all(isinstance(word, str) and word in NOTIFY for word in notify):
+        raise BadFilter(f"a recipient's NOTIFY words are {', '.join(sorted(NOTIFY))}")
+    return Recipient(_address(address), frozenset(notify), _parameter(orcpt))
+
+
+def _parameter(text: str) -> str:
+    """What will be a parameter of MAIL or RCPT: nothing in it may end the command."""
+    if not PARAMETER.fullmatch(text):
+        raise BadFilter(f"{text[:60]!r} cannot be a parameter: printable ASCII without spaces")
+    return text
+
+
+def _one_of(head: Mapping[str, object], name: str, allowed: tuple[str, ...]) -> str:
+    value = _field(head, name, str)
+    if value not in allowed:
+        raise BadFilter(f"{name} is one of {', '.join(filter(None, allowed))}, or empty")
+    return value
 
 
 def _address(text: str) -> str:

@@ -379,8 +379,8 @@ def test_leases_of_a_copy(desk, tmp_path):
 
 @pytest.mark.parametrize(
     ("body", "status", "said"),
-    [("", 400, "no JSON"), ("{}\n", 400, "origin is missing"), ("[]\nx", 400, "one JSON object"), ("[" * 9999, 400, "no JSON"),
-     ('{"origin": "x"}\nFrom: a\r\n.\r\n', 200, "imported")],
+    [("", 400, "no JSON"), ("{}\n", 400, "origin is missing"), ("[]\nx", 400, "one JSON object"),
+     ("[" * 9999, 400, "no JSON"), ('{"origin": "x"}\nFrom: a\r\n.\r\n', 200, "imported")],
 )  # fmt: skip
 def test_mail_taken_over(desk, tmp_path, body, status, said):
     answered, answer = request(tmp_path, "POST", "/api/v1/import", body)

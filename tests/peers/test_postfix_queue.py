@@ -6,8 +6,10 @@ import pytest
 
 from relay.core.postfix import read_queue_file
 from tests.peers.postfixqueue import PostfixQueue
+from tests.unit.test_core_postfix import queue_file
 
 pytestmark = pytest.mark.peers
+YOU = "you@stuck.test"
 EIGHT_BIT = b"From: a@shop.test\r\nSubject: eight\r\n\r\n\xe4\xf6\r\n" + b"x" * 900 + b"\r\nno end of line"
 
 PLAIN = b"From: a@shop.test\r\nTo: x@stuck.test\r\nSubject: x\r\n\r\nbody\r\n"
@@ -163,6 +165,9 @@ def test_rubbish_is_listed_and_no_queue_is_said(relay, tmp_path):
     (tmp_path / "deferred" / "A").mkdir(parents=True)
     (tmp_path / "deferred" / "A" / "ABCDEF0123").write_bytes(b"C\xff\xff\xff\xff\xff")
     (tmp_path / "deferred" / "A" / "ABCDEF0124").symlink_to("/etc/passwd")
+    (tmp_path / "deferred" / "A" / "ABCDEF0125").write_bytes(queue_file(("A", f"envelope_id={'x' * 2000}"), ("R", YOU)))
+    (tmp_path / "deferred" / "A" / "ABCDEF0126").write_bytes(queue_file(("R", YOU)))
     done = one.run("queue", "import", str(tmp_path), check=False)
-    assert (done.returncode, b"1 unreadable" in done.stdout) == (1, True)
+    assert (done.returncode, b"1 imported, 1 refused, 1 unreadable" in done.stdout) == (1, True), done
+    one.run("queue", "cancel", "--all", "--yes")
     assert one.run("queue", "import", str(tmp_path / "deferred"), check=False).returncode == 2

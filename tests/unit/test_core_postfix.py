@@ -45,7 +45,7 @@ def test_dsn_parameters_belong_to_the_next_recipient():
         ("A", "envelope_id=a b+"), ("A", "ret_flags=1"),
         ("A", "notify_flags=10"), ("A", "dsn_orig_rcpt=rfc822;x=y@s.test"), ("O", "x@s.test"), ("R", "x@site.test"),
         ("A", "notify_flags=1"), ("A", "dsn_orig_rcpt=rfc822;d@s.test"), ("D", "done@site.test"),
-        ("A", "dsn_orig_rcpt=nonsense"), ("R", "y@site.test"), ("/", "gone@site.test"),
+        ("A", "dsn_orig_rcpt=a\r\nDATA;x"), ("R", "y@site.test"), ("/", "gone@site.test"),
         extracted=[("R", "z@site.test")]))  # fmt: skip
     assert (read.envelope.envid, read.envelope.ret, read.done) == ("a+20b+2B", "FULL", 2)
     assert read.envelope.recipients == (
