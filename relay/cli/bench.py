@@ -92,9 +92,10 @@ def _demand_sound(config: Path | None) -> None:
 
 
 def _listener(settings: Config, name: str) -> str:
-    if name and name not in settings.listeners:
-        raise Misused(f"there is no listener {name}; there are {', '.join(settings.listeners)}")
-    return name or next(iter(settings.listeners))
+    names = [one for one, listener in settings.listeners.items() if listener.accepts == "mail"]
+    if not names or (name and name not in names):
+        raise Misused(f"there is no listener {name} for mail; there are {', '.join(names)}")
+    return name or names[0]
 
 
 def _sender(settings: Config) -> str:

@@ -81,7 +81,8 @@ def import_queue(
         raise Failed(f"Postfix runs on {directory} (master {pid}): stop it first (postfix stop), or what it delivers"
                      " from now on goes out twice. --force goes on all the same")  # fmt: skip
     settings = running_config(config)
-    wish = Wish(_listener(listener, list(settings.listeners)), release, dry_run)
+    names = [name for name, one in settings.listeners.items() if one.accepts == "mail"]
+    wish = Wish(_listener(listener, names), release, dry_run)
     rows = _take_all(Control(settings.control_socket), files, wish)
     _show(rows, dry_run=dry_run, as_json=as_json)
     if unseen := sum(1 for _ in _below(directory / NOT_TAKEN_IN)):
@@ -95,7 +96,7 @@ def _listener(wanted: str, names: list[str]) -> str:
     """The listener whose clients sent the mail: the policies decide as for theirs."""
     if wanted in names:
         return wanted
-    if wanted or len(names) > 1:
+    if wanted or len(names) != 1:
         raise Misused(f"say which listener takes Postfix's place: --listener {' or '.join(names)}")
     return names[0]
 

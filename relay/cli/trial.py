@@ -93,7 +93,7 @@ def started(config: Config, listener: str, home: Path) -> Iterator[Trial]:
         keys = config.data / "dkim"
         if keys.is_dir():
             (folder / "dkim").symlink_to(keys.absolute())
-        ports = {name: free_port() for name in config.listeners}
+        ports = {name: free_port() for name, one in config.listeners.items() if one.accepts == "mail"}
         health, sink = free_port(), free_port()
         settings = _settings(config, folder, ports, (health, sink))
         settings["control"] = {"socket": str(room / "control.sock")}

@@ -62,7 +62,8 @@ class Guest(Protocol):
 
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
-    take them when they begin. `commits` holds the tasks in which accepted mail is being stored."""
+    take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
+    tasks in which accepted mail is being stored."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Reception:
         notify: Notify = lambda event: None,
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
+        takes: Callable[[str], bool] = lambda address: False,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -86,6 +88,7 @@ class Reception:
         self.notify = notify
         self.on_connection = on_connection
         self.clock = clock
+        self.takes = takes
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()

@@ -24,9 +24,10 @@ def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str
 
 
 def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
-    """Held to queued, due `now`; why it was held goes: a brake, a restored backup, an import."""
+    """Held to queued, due `now`, or when it is to be sent; why it was held goes: a brake, a restored backup, an
+    import."""
     clause, values = where(which, now)
-    change = "state = 'queued', due_at = ?, last = " + UNNOTED
+    change = "state = 'queued', due_at = MAX(?, received_at), last = " + UNNOTED
     sql = UPDATE.format(change=change, where=clause)
     return connection.execute(sql, (now, *REASONS, "held", *values)).rowcount
 

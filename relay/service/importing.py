@@ -37,7 +37,7 @@ class ImportAnswers:
     async def import_mail(self, head: Mapping[str, object], content: AsyncIterator[bytes]) -> Mapping[str, object]:
         """What came of one message."""
         config, credentials = self.relay.config, self.relay.rules.credentials
-        name = _listener(head, list(config.listeners))
+        name = _listener(head, [name for name, one in config.listeners.items() if one.accepts == "mail"])
         given = _given(head, frozenset(credentials))
         standing = together(
             listener_standings(config)[name], credential_standings(credentials).get(given.credential, NO_STANDING)
