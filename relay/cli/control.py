@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from relay.cli.failure import Failed
+from relay.cli.failure import Declined, Failed
 
 ANSWER_S = 60.0  # a change to a million queued recipients takes seconds, not minutes
 PREFIX = "/api/v1"
@@ -32,10 +32,16 @@ class Control:
         """The answer to a request for change; raises Failed with the relay's own words."""
         return self._ask("POST", f"{PREFIX}/{what}", json.dumps(body).encode())
 
-    def _ask(self, method: str, target: str, body: bytes | None, within_s: float = ANSWER_S) -> dict[str, Any]:
+    def send(self, what: str, chunks: Iterable[bytes]) -> dict[str, Any]:
+        """The answer to a request whose body is long, given in pieces; raises Failed with the relay's words."""
+        return self._ask("POST", f"{PREFIX}/{what}", chunks)
+
+    def _ask(
+        self, method: str, target: str, body: bytes | Iterable[bytes] | None, within_s: float = ANSWER_S
+    ) -> dict[str, Any]:
         connection = _UnixConnection(self._path, within_s)
         try:
-            headers = {"Content-Type": "application/json"} if body else {}
+            headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
             connection.request(method, target, body, headers)
             response = connection.getresponse()
             return _answer(response.status, response.read())
@@ -82,6 +88,7 @@ def _answer(status: int, body: bytes) -> dict[str, Any]:
     except ValueError:
         raise Failed(f"the relay answered {status} with no JSON: is it another version?") from None
     if status >= 400:
-        raise Failed(str(answer.get("error", {}).get("message", f"the relay answered {status}")))
+        kind = Declined if status == 400 else Failed
+        raise kind(str(answer.get("error", {}).get("message", f"the relay answered {status}")))
     assert isinstance(answer, dict)
     return answer

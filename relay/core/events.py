@@ -10,7 +10,7 @@ from relay.core.message import Prepared
 
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
-    "held", "released", "cancelled", "reloaded", "guarded", "repeated",
+    "held", "released", "cancelled", "reloaded", "guarded", "repeated", "restored",
     "complained", "bounced_late", "report_ignored",
     "stream_paused", "stream_resumed", "source_paused", "source_limited", "source_resumed",
 })
@@ -56,6 +56,8 @@ def accepted_event(message: Prepared, now: float) -> Event:
         detail["held"] = True
     if message.once is not None:
         detail["idempotency_key"] = message.once.key
+    if message.origin:
+        detail["origin"] = message.origin
     if message.due_at > message.received_at:
         detail["due_at"] = round(message.due_at, 3)
     if message.facts is not None:

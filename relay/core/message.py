@@ -24,7 +24,8 @@ class Once(NamedTuple):
 class Prepared:
     """What `queue.put` stores. `envelope` is the client's own (reports go to its sender); `return_path`
     is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
-    A message with `held` waits for an operator; `held_by` says which brake holds it. `listener`, `priority` (its
+    A message with `held` waits for an operator; `held_by` says which brake holds it, or why. `origin` names the
+    message in the queue it was taken over from: no second one with the same is taken. `listener`, `priority` (its
     stream's, for the order of commits) and `facts` (what the policies looked at, for the event log:
     `policy.recorded`) are known only while it is fresh, as is `once`, which the store keeps apart. A message with
     `due_at` after `received_at` is to be sent then, and not before."""
@@ -43,6 +44,7 @@ class Prepared:
     held: bool = False
     priority: int = 0
     held_by: str = ""
+    origin: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] | None = None
     once: Once | None = None

@@ -22,12 +22,12 @@ from relay.core.events import Event, repeated_event
 from relay.core.headers import Headers
 from relay.core.message import Once, Prepared
 from relay.core.reply import Reply, reply
-from relay.core.tokens import encode
 from relay.inbound.access import Access
 from relay.inbound.gate import Gatekeeper
 from relay.inbound.once import once
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
+from relay.inbound.returnpath import return_path
 from relay.inbound.sendat import too_far
 from relay.inbound.standing import NO_STANDING, Standing, together
 from relay.inbound.turns import Turns
@@ -151,7 +151,8 @@ class Intake:
         held_by = self.held_by(stream.name, client.credential, decision.tags)
         return Prepared(
             submission.id, submission.received_at, plan.due_at, envelope,
-            self._return_path(submission, stream), stream.name, stream.pool, decision.route,
+            return_path(submission.id, envelope.sender, stream.return_path, self.verp_key),
+            stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
             facts=plan.recorded, once=plan.once, content=content,
@@ -194,14 +195,6 @@ class Intake:
     def _key_missing(self, stream: Stream, domain: str) -> str:
         required = [signing for signing in stream.signings if signing.required]
         return "; ".join(self.keys.missing(required, domain)) if required else ""
-
-    def _return_path(self, submission: Submission, stream: Stream) -> str:
-        """The reverse-path to use outwards; a null one stays null (RFC 5321 §4.5.5)."""
-        if not submission.envelope.sender or not stream.return_path:
-            return submission.envelope.sender
-        if "@" in stream.return_path:
-            return stream.return_path
-        return f"{encode(submission.id, 0, self.verp_key)}@{stream.return_path}"
 
     def _refuse(
         self, submission: Submission, reason: str, answer: Reply | None = None,

@@ -13,13 +13,16 @@ from relay.queue.filters import CHANGE, FIND, where
 from relay.queue.legal import allowed, becomes
 from relay.queue.rows import operator_row
 from relay.queue.stock import Moved, record
-from relay.queue.store import BRAKE_NOTE, End, Filter, Row
+from relay.queue.store import BRAKE_NOTE, IMPORTED, RESTORED_NOTE, End, Filter, Row
 from relay.queue.writing import count, drop
 
 UPDATE = f"UPDATE recipient SET {{change}} WHERE {{allowed}} AND (message, idx) IN ({CHANGE})"  # noqa: S608 (fixed texts)
 Values = tuple[object, ...]
 Chosen = tuple[str, list[object]]
 ENDING = {End.CANCELLED: Cause.CANCEL, End.DELIVERED: Cause.CONFIRM}
+
+REASONS = (f"{BRAKE_NOTE}*", f"{RESTORED_NOTE}*", f"{IMPORTED}:*")  # globs of notes that only say why mail is held
+UNNOTED = f"CASE WHEN {' OR '.join(['last GLOB ?'] * len(REASONS))} THEN '' ELSE last END"
 
 
 def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str) -> int:
@@ -29,10 +32,10 @@ def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str
 
 
 def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
-    """Puts what is held back into the schedule, due `now` or when it is to be sent; the note of a brake goes."""
-    due = "due_at = MAX(?, received_at), last = CASE WHEN last GLOB ? THEN '' ELSE last END"
-    change = f"{becomes(Cause.RELEASE)}, {due}"
-    return _update(connection, Cause.RELEASE, change, (now, f"{BRAKE_NOTE}*"), where(which, now))
+    """Puts what is held back into the schedule, due `now` or when it is to be sent; why it was held goes: a brake, a
+    restored backup, an import."""
+    change = f"{becomes(Cause.RELEASE)}, due_at = MAX(?, received_at), last = {UNNOTED}"
+    return _update(connection, Cause.RELEASE, change, (now, *REASONS), where(which, now))
 
 
 def reschedule(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:

@@ -59,6 +59,10 @@ class Questions:
         """What was remembered of a kind, by key."""
         return await self._read(partial(state.recall, kind=kind))
 
+    async def recall_one(self, kind: str, key: str) -> object:
+        """One thing that was remembered, or None."""
+        return await self._read(partial(state.recall_one, kind=kind, key=key))
+
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await hop(self._reader, question)

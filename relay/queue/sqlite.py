@@ -210,8 +210,9 @@ class SqliteStore(Questions):
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
             if not self._wake.is_set() and not await self._woken():
-                if self._unchecked:
-                    await self._checkpoint("TRUNCATE" if self._unchecked > CHECKPOINT_BYTES // 4 else "PASSIVE")
+                if self._unchecked:  # TRUNCATE waits for those who read; a copy reads for minutes
+                    whole = self._unchecked > CHECKPOINT_BYTES // 4 and not self.spool.leases.any
+                    await self._checkpoint("TRUNCATE" if whole else "PASSIVE")
                 continue
             self._wake.clear()
             await self._commit_group()

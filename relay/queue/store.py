@@ -28,6 +28,9 @@ from relay.core.waiting import Mark, Part, Waiting
 
 SEND_NOTE = "send at "  # the note of mail that is to be sent later, until its first attempt
 BRAKE_NOTE = "brake "  # begins the note of mail that a brake holds; the brake's id and a colon follow
+RESTORED_NOTE = "restored"  # begins the note of mail that came back with a backup
+
+IMPORTED = "imported"  # begins the note of mail taken over and held; also what the store remembers its origins as
 
 
 class StoreFull(Exception):

@@ -16,9 +16,10 @@ from relay.queue.legal import allowed, becomes
 from relay.queue.once import receipts
 from relay.queue.rows import message_values, places, recipient_values
 from relay.queue.spool import FileBody, Spool
+from relay.queue.state import remember
 from relay.queue.statements import statements
 from relay.queue.stock import Moved, note, record, reusable
-from relay.queue.store import STORED, Attempted, Receipt, Settlement, StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import IMPORTED, STORED, Attempted, Receipt, Settlement, StoreBroken, StoreBusy, StoreFull
 
 FULL = {sqlite3.SQLITE_FULL}
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
@@ -100,6 +101,9 @@ def _insert(connection: sqlite3.Connection, puts: Sequence[Prepared]) -> list[li
         [row for put, where in zip(puts, waiting, strict=True) for row in recipient_values(put, where)],
     )
     count(connection, {"accepted": sum(map(len, waiting))})
+    for put in puts:
+        if put.origin:
+            remember(connection, kind=IMPORTED, changes={put.origin: put.id})
     return waiting
 
 

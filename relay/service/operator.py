@@ -10,7 +10,9 @@ from dataclasses import asdict
 from relay import __version__
 from relay.core.events import Event
 from relay.queue.store import Filter, Row
+from relay.service.backup import BackupAnswers
 from relay.service.explain import explain_domain, explain_message
+from relay.service.importing import ImportAnswers
 from relay.service.limits import cancel_limit, limits
 from relay.service.relay import Relay
 from relay.service.shaping import ShapingAnswers
@@ -27,7 +29,7 @@ from relay.web.operator import (
 )
 
 
-class RelayOperator(ShapingAnswers):
+class RelayOperator(ShapingAnswers, BackupAnswers, ImportAnswers):
     """The Operator of one Relay. `reload_rules` reads everything anew and says what came of it;
     `not_ready` says why no mail is taken."""
 

@@ -16,9 +16,11 @@ import uvloop
 from relay.config.check import CheckReport, check_all
 from relay.config.model import Config
 from relay.core.events import Event
+from relay.deliver.drain import SAID_MOST, under_way
 from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
+from relay.service.backup import tell_restored
 from relay.service.changes import in_force, restart_notes
 from relay.service.gate import save_for_ever
 from relay.service.gauges import bring_up_to_date
@@ -41,6 +43,7 @@ STILL_S = 15.0  # how often a drain says what it waits for
 
 def run(config_path: Path) -> int:
     """Runs until SIGTERM or SIGINT; 0 after a clean stop, 1 when it could not start or broke."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop hears it: it must not end a relay that starts
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     report = check_all(config_path)
@@ -73,6 +76,7 @@ class Process:
         self.operator = RelayOperator(self.relay, reload_rules=self.reload, not_ready=self.not_ready)
         self.notifier = Notifier()
         self.listening = False
+        self.hung_up = False
         self.ended = asyncio.Event()
         self.reloading = asyncio.Lock()
         self.failed = ""
@@ -105,6 +109,7 @@ class Process:
         removed, missing = self.relay.store.swept
         if removed or missing:
             log.warning("found %d unfinished bodies (removed) and %d bodies missing", removed, len(missing))
+        await tell_restored(self.relay.store, self.relay.bus.publish)
         config = self.config
         async with contextlib.AsyncExitStack() as opened:
             health = await serve_health(str(config.metrics.bind), self.not_ready, self._metrics)
@@ -134,6 +139,8 @@ class Process:
                 log.info("listener %s takes mail on %s port %d", listener.name, host, port)
         log.info("relay %s is ready; delivery: %s", self.config.hostname, self.config.delivery.mode)
         self.notifier.tell("READY=1", f"STATUS=taking mail on {len(relay.listeners)} listeners")
+        if self.hung_up:
+            self._hang_up()
 
     def _side(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -169,11 +176,15 @@ class Process:
         while True:
             await asyncio.sleep(STILL_S)
             sessions = sum(len(one.reception.sessions) for one in self.relay.listeners)
-            jobs = [f"{job.waiting[0].message} to {job.waiting[0].domain}" for job in self.relay.dispatcher.jobs]
-            log.info("still under way: %d sessions, %d deliveries %s", sessions, len(jobs), ", ".join(jobs[:5]))
+            left = ", ".join(under_way(self.relay.dispatcher)[:SAID_MOST]) or "no delivery"
+            log.info("still under way: %d sessions of clients; %s", sessions, left)
 
     def _hang_up(self) -> None:
-        self.reloads.spawn(self._reload_by_signal(), "reload by SIGHUP")
+        """SIGHUP. One that comes while the relay starts is worked off when it is ready: files may have changed
+        since they were read. One that comes while it stops changes nothing any more."""
+        self.hung_up = not self.listening
+        if self.listening and not self.relay.stopping:
+            self.reloads.spawn(self._reload_by_signal(), "reload by SIGHUP")
 
     async def _reload_by_signal(self) -> None:
         self.notifier.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")

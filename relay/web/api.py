@@ -18,7 +18,9 @@ from typing import Final
 from aiohttp import web
 
 from relay.queue.store import Filter, StoreBroken, StoreBusy, StoreFull
+from relay.web.backup import BackupApi
 from relay.web.filters import BadFilter, nearest, parse_filter
+from relay.web.importing import ImportApi
 from relay.web.operator import Operator
 from relay.web.shaping import ShapingApi
 
@@ -52,6 +54,7 @@ class ControlApi:
         app.router.add_get(f"{PREFIX}/queue", self.find)
         app.router.add_get(f"{PREFIX}/check", self.check)
         app.router.add_get(f"{PREFIX}/queue/{{message}}", self.show)
+        ImportApi(self._operator).add_routes(app, PREFIX)
         app.router.add_post(f"{PREFIX}/queue/{{action}}", self.change)
         app.router.add_get(f"{PREFIX}/explain", self.explain)
         app.router.add_get(f"{PREFIX}/streams", self.streams)
@@ -61,6 +64,7 @@ class ControlApi:
         app.router.add_get(f"{PREFIX}/sandbox/{{caught}}", self.sandbox_show)
         app.router.add_post(f"{PREFIX}/reload", self.reload)
         ShapingApi(self._operator).add_routes(app, PREFIX)
+        BackupApi(self._operator).add_routes(app, PREFIX)
         return app
 
     async def status(self, request: web.Request) -> web.Response:

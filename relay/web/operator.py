@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import NotRequired, Protocol, TypedDict
 
 from relay.queue.store import Filter, Row
+from relay.web.backup import BackupOperator
+from relay.web.importing import ImportOperator
 from relay.web.shaping import ShapingOperator
 
 
@@ -155,7 +157,7 @@ class Reloaded(TypedDict):
     notes: list[str]
 
 
-class Operator(ShapingOperator, Protocol):
+class Operator(ShapingOperator, BackupOperator, ImportOperator, Protocol):
     """A running relay, as its operators see it. Any method may raise queue.store.StoreBusy (try again)."""
 
     async def find(self, which: Filter, limit: int) -> list[Row]:

@@ -20,6 +20,7 @@ from relay.queue.sqlite import SqliteStore
 from relay.queue.store import Filter, Row, StoreBusy, StoreFull
 from relay.service.lock import data_lock
 from relay.web.control import bind_socket, serve_control
+from relay.web.filters import BadFilter
 from relay.web.health import serve_health, split_bind
 from relay.web.operator import Explanation
 
@@ -134,6 +135,20 @@ class Desk:
         return {"id": "s1", "message": "m9", "received_at": NOW, "stream": "transactional", "sender": "a@example.com",
                 "recipients": ["you@example.com"], "subject": "Hi", "dkim": "pass; pass", "delay_s": 0.012,
                 "size": 600, "source": "DKIM-Signature: v=1;\r\n\ta=rsa-sha256\r\n\r\nhello\r\n"}  # fmt: skip
+
+    async def begin_copy(self):
+        return "l1", 60.0
+
+    async def renew_copy(self, lease):
+        return lease == "l1"
+
+    async def end_copy(self, lease):
+        return lease == "l1"
+
+    async def import_mail(self, head, content):
+        if "origin" not in head:
+            raise BadFilter("origin is missing")
+        return {"outcome": "imported", "content": b"".join([chunk async for chunk in content]).decode()}
 
     async def reload(self):
         return {"problems": self.problems, "notes": self.notes}
@@ -407,6 +422,24 @@ def test_wrong_requests(desk, tmp_path, method, target, body, status, said):
     assert answered == status
     assert said in answer["error"]["message"]
     assert len(desk.rows) == 3
+
+
+def test_leases_of_a_copy(desk, tmp_path):
+    assert request(tmp_path, "POST", "/api/v1/copies", "{}") == (200, {"lease": "l1", "for_s": 60.0})
+    assert request(tmp_path, "POST", "/api/v1/copies/l1/renew", "{}") == (200, {})
+    assert request(tmp_path, "POST", "/api/v1/copies/l1/end", "{}") == (200, {})
+    status, answer = request(tmp_path, "POST", "/api/v1/copies/gone/renew", "{}")
+    assert (status, "Run it again" in answer["error"]["message"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [("", 400, "no JSON"), ("{}\n", 400, "origin is missing"), ("[]\nx", 400, "one JSON object"),
+     ("[" * 9999, 400, "no JSON"), ('{"origin": "x"}\nFrom: a\r\n.\r\n', 200, "imported")],
+)  # fmt: skip
+def test_mail_taken_over(desk, tmp_path, body, status, said):
+    answered, answer = request(tmp_path, "POST", "/api/v1/import", body)
+    assert (answered, said in json.dumps(answer)) == (status, True)
 
 
 def test_only_owner_and_group_may_ask(desk, tmp_path):

@@ -78,6 +78,9 @@ SELECT id FROM message WHERE spooled;
 -- name: recall
 SELECT key, value FROM state WHERE kind = ?1;
 
+-- name: recall_one
+SELECT value FROM state WHERE kind = ?1 AND key = ?2;
+
 -- name: remember
 INSERT INTO state (kind, key, value) VALUES (?1, ?2, ?3)
 ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value;
@@ -134,3 +137,9 @@ SELECT id, body, body_size, body_crc FROM message WHERE NOT spooled;
 
 -- name: check_there
 SELECT 1 FROM message WHERE id = ?1;
+
+-- name: spooled_bytes
+SELECT COALESCE(SUM(body_size), 0) FROM message WHERE spooled;
+
+-- name: hold_restored
+UPDATE recipient SET state = 'held', last = CASE WHEN last = '' THEN ?1 ELSE ?1 || '; before: ' || last END;
