@@ -35,10 +35,14 @@ class Internet:
         self._facts = Facts()
         self._programs: dict[str, Program] = {}
         groups = dict.fromkeys(provider.group for provider in providers)
-        for nth, group in enumerate(groups):
-            self._programs[group] = self._start(group, names=nth == 0)
-        for group, program in self._programs.items():
-            program.wait_until(lambda program=program: "ready" in program.tail(), f"the providers of {group}")
+        try:
+            for nth, group in enumerate(groups):
+                self._programs[group] = self._start(group, names=nth == 0)
+            for group, program in self._programs.items():
+                program.wait_until(lambda program=program: "ready" in program.tail(), f"the providers of {group}")
+        except BaseException:
+            self.stop()
+            raise
 
     def _start(self, group: str, *, names: bool) -> Program:
         address, _, port = self.server.rpartition(":")

@@ -1,15 +1,12 @@
 """The relay against providers that behave like providers, with their real words and the shipped rules; what is
 asserted is what they saw."""
 
-import json
 import time
-from itertools import pairwise
 
 import pytest
 
-from tests.internet.behaviour import Block, Cap, Greylist, Pace, Provider, crowd
-from tests.internet.words import said, shipped
-from tests.peers.relay import RETRY, submit
+from tests.internet.behaviour import Cap, Provider
+from tests.peers.relay import submit
 
 pytestmark = pytest.mark.peers
 MAIL = b"From: shop@shop.test\r\nTo: you@big.test\r\nSubject: order 17\r\n\r\nThank you.\r\n"
