@@ -40,34 +40,46 @@ maillog_file = {home}/mail.log
 maillog_file_prefixes = {home}
 transport_maps = inline:{{ {transports} }}
 """
+PATIENCE_S = 300.0  # for a start, with whatever is in the queue
 Start = Callable[[Path, Internet, ExitStack], Server]
 
 
 def start_relay(home: Path, internet: Internet, stack: ExitStack) -> Server:
     """`python -m relay serve` of this environment and source tree, with a key for example.com."""
+    prepare_relay(home, internet)
+    return launch(home, stack)
+
+
+def prepare_relay(home: Path, internet: Internet) -> None:
+    """Configuration, shipped policies and a key, in a new folder."""
     home.mkdir()
-    port, health = free_port(), free_port()
     settings = {
         "hostname": "relay.example.com",
         "data": str(home / "data"),
         "policies": str(home / "policies"),
-        "listeners": {"apps": {"bind": f"127.0.0.1:{port}", "networks": ["127.0.0.0/8"]}},
+        "listeners": {"apps": {"bind": f"127.0.0.1:{free_port()}", "networks": ["127.0.0.0/8"]}},
         "delivery": {"mode": "mx", "port": internet.place.port, "allow_targets": ["127.0.0.0/8"]},
         "dns": {"servers": [internet.server]},
-        "metrics": {"bind": f"127.0.0.1:{health}"},
+        "metrics": {"bind": f"127.0.0.1:{free_port()}"},
         "drain": "1s",
     }
     (home / "policies").mkdir()
     for name in ("streams.yaml", "routes.yaml"):
         shutil.copy(ROOT / "policies" / name, home / "policies")
     (home / "policies" / "providers.yaml").write_text(yaml.safe_dump(PROVIDERS))
-    config = home / "relay.yaml"
-    config.write_text(yaml.safe_dump(settings))
+    (home / "relay.yaml").write_text(yaml.safe_dump(settings))
     _make_key(home / "data" / "dkim")
-    command = [sys.executable, "-m", "relay", "serve", "--config", str(config)]
+
+
+def launch(home: Path, stack: ExitStack) -> Server:
+    """Starts the relay of a folder and waits until it says that it is ready. Raises Trouble."""
+    settings = yaml.safe_load((home / "relay.yaml").read_text())
+    port, health = (int(bind.rpartition(":")[2]) for bind in (
+        settings["listeners"]["apps"]["bind"], settings["metrics"]["bind"]))  # fmt: skip
+    command = [sys.executable, "-m", "relay", "serve", "--config", str(home / "relay.yaml")]
     program = Program(command, home / "relay.log", cwd=ROOT)
     stack.callback(program.stop)
-    program.wait_until(lambda: ready(health), "the relay is ready")
+    program.wait_until(lambda: ready(health), "the relay is ready", PATIENCE_S)
     return Server("relay", port, [program])
 
 
