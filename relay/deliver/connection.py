@@ -29,8 +29,9 @@ TLS_HANDSHAKE_S = 30.0
 class Feed(Protocol):
     """Where a connection gets its work and reports what came of it."""
 
-    def next_job(self, connection: Connection) -> Job | None:
-        """The next message for this connection, or None: wait idle or quit, as `keep` says."""
+    def next_job(self, connection: Connection, *, behind: bool = False) -> Job | None:
+        """The next message for this connection, or None: wait idle or quit. `behind`: one was sent whose answer
+        has not come; it is asked for again when that has come."""
         ...
 
     def finished(self, connection: Connection, job: Job, result: Result) -> None:
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
     def _after_body(self) -> None:
         job, self._offered = self._offered, None
         if job is None and not self.loading:
-            job = self.feed.next_job(self)
+            job = self.feed.next_job(self, behind=True)
         if job is not None:
             self.begun += 1
         self._happen(self.conversation.body_sent(job.delivery if job else None))

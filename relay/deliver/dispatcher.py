@@ -101,9 +101,11 @@ class Dispatcher:
 
     # Feed: what connections ask and tell
 
-    def next_job(self, connection: Connection) -> Job | None:
+    def next_job(self, connection: Connection, *, behind: bool = False) -> Job | None:
         """The next message for this connection, if lanes and gate allow one."""
         hand, now = self.connector.hands[connection], self.clock()
+        if behind and self.lanes.higher_waits(hand.key, hand.slot.stream):
+            return None  # a code does not wait for what the receiver thinks of a newsletter
         turn = self.connector.turn(connection, hand, now)
         if turn.step is not Step.TAKE:
             return None

@@ -40,7 +40,7 @@ def find(connection: sqlite3.Connection, *, which: Filter, limit: int, now: floa
 
 
 def streams(connection: sqlite3.Connection) -> list[str]:
-    """Streams with mail in the queue."""
+    """Streams with mail that is queued, not only held."""
     return [name for (name,) in connection.execute(statements()["streams"])]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 BUSY = "421 4.7.0 mx.example.org Error: too many connections from 203.0.113.42"
 SLOWER = "450 4.7.1 too much mail from 203.0.113.42, slow down"
 GREY = "450 4.2.0 Greylisted, see http://postgrey.example/help"
+CLOSING = "421 4.3.2 closing"
 BLOCKED = "554 5.7.1 203.0.113.42 is on our block list"
 
 
@@ -42,7 +43,8 @@ class Greylist:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """After so many messages a client address gets nothing but this reply, for a time; then all is forgiven."""
+    """After so many messages a client address gets nothing but this reply as the first word, for a time; then all
+    is forgiven. Connections that are open when it begins are closed with 421."""
 
     after: int
     for_s: float

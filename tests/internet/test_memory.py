@@ -3,6 +3,7 @@
 from tests.internet.behaviour import (
     BLOCKED,
     BUSY,
+    CLOSING,
     GREY,
     SLOWER,
     Block,
@@ -59,7 +60,7 @@ def test_a_block_begins_after_so_many_messages_and_lifts_for_good():
     one.accept(US)
     assert one.mail(US, 1) == ""
     one.accept(US)
-    assert [one.mail(US, 2), one.connect(US, 11.9), one.mail(THEM, 3)] == [BLOCKED, BLOCKED, ""]
+    assert [one.mail(US, 2), one.connect(US, 11.9), one.mail(THEM, 3)] == [CLOSING, BLOCKED, ""]
     one.accept(US)
     assert [one.connect(US, 12), one.mail(US, 12), one.mail(US, 99)] == ["", "", ""]
 

@@ -33,7 +33,7 @@ class Work:
         self.ended: list[Outcome | None] = []
         self.asked = 0
 
-    def next_job(self, connection):
+    def next_job(self, connection, *, behind=False):
         self.asked += 1
         if not self.jobs:
             if self.then_quit:
