@@ -84,6 +84,27 @@ def test_a_code_takes_the_next_place_and_not_the_last(remember):
     play(scenario())
 
 
+def test_a_code_does_not_ride_behind_a_newsletter_whose_answer_may_take_long():
+    """The next message leaves with the end of the last only where it is not worth more: another connection is free.
+    Whatever the turn of the loop in which the code comes, it is answered after the second that each message takes."""
+
+    async def scenario(turns: int):
+        async with Stage(rules(limits=Limits(connections=2))) as stage:
+            stage.receivers["example.net"] = slow(1)
+            await stage.accept(fresh(stage, "m1"), fresh(stage, "m2"))
+            await asyncio.sleep(5)  # both connections are open and idle
+            await stage.accept(fresh(stage, "news", stream="marketing"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await stage.accept(fresh(stage, "code"))
+            await asyncio.sleep(1.1)
+            assert {"news", "code"} <= {message for message, _ in stage.told("delivered")}, turns
+            stage.quiet()
+
+    for turns in range(20):
+        play(scenario(turns))
+
+
 def test_connections_stay_within_the_limit_and_messages_on_one_within_theirs():
     async def scenario():
         async with Stage(rules(limits=Limits(connections=3, messages_per_connection=4))) as stage:
