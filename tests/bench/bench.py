@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `python tests/bench/bench.py` from anywhere
 
+from tests.bench import flood
 from tests.bench.latency import check_signed, measure_latency
 from tests.bench.load import Case, Run, Traffic, choose_traffic, measure
 from tests.bench.machine import Trouble, describe, free_port
@@ -37,6 +39,7 @@ CASES = {
 }
 LONGEST_HOME = 107 - len("/relay-bench-xxxxxxxx/relay/control.sock")  # unix(7): sun_path
 LATENCY, CODES, WARM_UP = "latency", 200, 200
+FLOOD = "flood"
 
 
 class Stopped(BaseException):
@@ -60,8 +63,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=3, help="runs of each server in each case (default 3)")
-    names = [*CASES, LATENCY]
+    names = [*CASES, LATENCY, FLOOD]
     parser.add_argument("--cases", default=",".join(names), help=f"some of {', '.join(names)} (default all)")
+    parser.add_argument("--flood", default="", metavar="WORDS", type=shlex.split,
+                        help="for tests/bench/flood.py, in quotes (default: all of it, two hours)")  # fmt: skip
     parser.add_argument("--messages", type=int, help="in each run (default 4000, of 100 KiB 500; codes 200)")
     parser.add_argument("--relay-only", action="store_true", help="leave Postfix out")
     parser.add_argument("--traffic", choices=("auto", "postfix", "python"), default="auto",
@@ -69,6 +74,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--home", default="/var/tmp", help="a folder on the disk to measure (default /var/tmp)")
     parser.add_argument("--json", metavar="FILE", help="write every figure there too")
     chosen = parser.parse_args(words)
+    relay_only = ["--servers", "relay"] if chosen.relay_only else []
+    chosen.flood = flood.arguments(["--home", chosen.home, *relay_only, *chosen.flood])
     chosen.cases = chosen.cases.split(",")
     if unknown := [name for name in chosen.cases if name not in names]:
         parser.error(f"no case {unknown[0]!r}; there are {', '.join(names)}")
@@ -83,6 +90,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         with started(chosen) as (bench, machine):
             report = {"when": time.strftime("%Y-%m-%d %H:%M %Z"), "machine": machine, **run_all(bench, chosen)}
+        report["floods"] = run_floods(chosen) if FLOOD in chosen.cases else []
     except Trouble as trouble:
         sys.exit(f"bench: {trouble}")
     except Stopped as stopped:
@@ -90,7 +98,7 @@ def main(words: list[str] | None = None) -> int:
         return 128 + stopped.signal
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(report, indent=1) + "\n")
-    return 0 if all(one["complete"] for one in report["runs"]) else 1
+    return 0 if all(one["complete"] for one in [*report["runs"], *report["floods"]]) else 1
 
 
 @contextmanager
@@ -181,6 +189,17 @@ def run_case(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:
         summary["ratio"] = ratios(pairs, ours, peer)
         print(ratio_row(case.name, summary["ratio"]), flush=True)
     return [run for pair in pairs for run in pair.values()], summary
+
+
+def run_floods(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Codes while a campaign comes in; each on servers of its own, so the others have ended by then."""
+    print(flush=True)
+    handlers = {one: signal.signal(one, _stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return [flood.as_json(one) for one in flood.run_all(chosen.flood)]
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
 
 
 def run_latency(bench: Bench, codes: int) -> list[dict[str, Any]]:

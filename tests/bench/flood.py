@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -262,6 +263,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 def main(words: list[str] | None = None) -> int:
     """0 when every code and, where it could be, every message of the campaign arrived."""
     chosen = arguments(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on its way out everything that was started ends
     try:
         machine = describe(Path(chosen.home))
         outcomes = run_all(chosen)

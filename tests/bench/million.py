@@ -17,6 +17,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -239,6 +240,7 @@ def measure(chosen: argparse.Namespace, stack: ExitStack) -> dict[str, float]:
 def main(words: list[str] | None = None) -> int:
     """0 when it could be measured."""
     chosen = arguments(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on its way out everything that was started ends
     with ExitStack() as stack:
         try:
             machine = describe(Path(chosen.home))
