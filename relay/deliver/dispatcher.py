@@ -135,11 +135,13 @@ class Dispatcher:
             self.jobs.add(job)
         if not connection.offer(job) and job is not None:
             self.jobs.discard(job)
+            job.end()
             self._back(job.waiting)
 
     def finished(self, connection: Connection, job: Job, result: Result) -> None:
         """Outcomes go to the settler; recipients that were not touched go back into their lane."""
         self.jobs.discard(job)
+        job.end()
         self.recent.forget(job.waiting[0].message)
         now = self.clock()
         untouched = [outcome.untouched for outcome in result.outcomes]
