@@ -49,8 +49,10 @@ class Housework:
         if stock.reusable > KEPT_BYTES:
             stock.reusable = await self._do(give_back) or 0  # where it failed: unknown until the next commit says
             self.unchecked += 2 * STEP_PAGES * PAGE_BYTES
-            if self.unchecked >= CHECKPOINT_BYTES or stock.reusable <= KEPT_BYTES:
-                await self.checkpoint("PASSIVE")
+            if stock.reusable <= KEPT_BYTES:
+                await self.checkpoint("TRUNCATE")  # done: the log goes too
+            else:
+                await self.after_commit()
         elif self.unchecked:
             await self.checkpoint("TRUNCATE" if self.unchecked > CHECKPOINT_BYTES // 4 else "PASSIVE")
 
