@@ -12,7 +12,7 @@ import aiosqlite
 from relay.queue.statements import migrations
 from relay.queue.store import StoreBroken
 
-# Bodies up to ~100 KiB are fastest inside at 8 to 16 KiB pages (sqlite.org/intern-v-extern-blob); in 8 KiB there is
+# Bodies of ~100 KiB are fastest inside at 8 to 16 KiB pages (sqlite.org/intern-v-extern-blob); in 8 KiB there is
 # room for one message of 4 KiB only, and half of the file is empty (decision 13).
 PAGE_BYTES = 16_384
 CACHE_KIB = 8192

@@ -48,7 +48,7 @@ def measured(folder, *words):
 
 
 def test_it_measures(home):
-    printed, figures = measured(home)
+    printed, figures = measured(home, "--cases", ",".join([*CASES, "latency", "far"]))
     assert figures["traffic"].startswith("smtp-source" if POSTFIX else "Python")
     assert [run["case"] for run in figures["runs"]] == list(CASES)
     for run in figures["runs"]:
@@ -61,10 +61,17 @@ def test_it_measures(home):
     assert latency["codes"] == 200
     assert 0 < latency["submitted_p50_ms"] <= latency["submitted_p99_ms"]
     assert latency["accepted_p50_ms"] <= latency["submitted_p50_ms"]
+    [far] = figures["far"]
+    assert far["messages"] == 100
+    assert 0.9 < far["round_trips"] < 2, "the next message rides with the dot of the one before"
     assert 20 < figures["memory"]["idle_rss_mb"] < 1000
     assert figures["machine"]["fsync_ms"] > 0
     for case in CASES:
         assert f"\n{case} " in printed
+
+
+def test_it_floods(home):
+    printed, figures = measured(home, "--cases", "flood")
     busy, alone = figures["floods"]
     assert [phase["name"] for phase in busy["phases"]] == ["idle", "injection", "draining"]
     idle = busy["phases"][0]["late"]
