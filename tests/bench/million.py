@@ -64,7 +64,7 @@ def providers() -> list[Provider]:
             for nth in range(PROVIDERS)]  # fmt: skip
 
 
-def messages(count: int, now: float, due: float) -> Iterator[Prepared]:
+def messages(count: int, now: float) -> Iterator[Prepared]:
     """Newsletters of a day, each to one recipient; their sizes are spread evenly over SIZES."""
     dice = random.Random(1)
     domains = [domain for provider in providers() for domain in provider.domains]
@@ -73,7 +73,7 @@ def messages(count: int, now: float, due: float) -> Iterator[Prepared]:
         to = f"old{number}@{domains[number % len(domains)]}"
         at = now - DAY_S / 4 + number * (DAY_S / 4 / count)
         yield Prepared(
-            message_id(at, dice.randbytes(6)), at, due, Envelope("news@example.com", (Recipient(to),)),
+            message_id(at, dice.randbytes(6)), at, at, Envelope("news@example.com", (Recipient(to),)),
             "news@example.com", "marketing", "marketing", "newsletters", client="127.0.0.1",
             content=Content(HEADER % (to.encode(), number), MemoryBody(body[: dice.randint(*SIZES)] + b"\r\n")),
         )  # fmt: skip
@@ -86,7 +86,7 @@ def make(folder: Path, count: int) -> int:
     connection.execute("PRAGMA synchronous=OFF")  # a crash of the benchmark loses nothing worth keeping
     stock.load(connection)  # as a relay that starts on the new file: what comes later is counted beside it
     now, size, group = time.time(), 0, Group()
-    for one in messages(count, now, now + DAY_S):
+    for one in messages(count, now):
         size += one.content.size
         group.puts.append(one)
         if len(group.puts) == GROUP:
@@ -99,11 +99,11 @@ def make(folder: Path, count: int) -> int:
     return size
 
 
-def make_due(folder: Path) -> None:
-    """All of it may go now."""
+def make_due(folder: Path, due: float) -> None:
+    """All of it is due then."""
     connection = sqlite3.connect(folder / "queue.db", isolation_level=None)
     connection.execute("PRAGMA synchronous=OFF")
-    connection.execute("UPDATE recipient SET due_at = received_at")
+    connection.execute("UPDATE recipient SET due_at = ?", (due,))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
 
@@ -231,8 +231,9 @@ def measure(chosen: argparse.Namespace, stack: ExitStack) -> dict[str, float]:
     disk = disk_bytes(home / "full" / "data")
     print(f"{chosen.count} recipients, {size / 1e6:.0f} MB, made in {time.monotonic() - begun:.0f} s")
     bench.note("disk_ratio", disk / size, "bytes on disk for each byte queued")
+    make_due(home / "full" / "data", time.time() + DAY_S)
     with_all_due_tomorrow(bench, chosen.fresh, chosen.pairs)
-    make_due(home / "full" / "data")
+    make_due(home / "full" / "data", time.time())
     with_all_due_now(bench, chosen.count, chosen.drain)
     return bench.found
 

@@ -432,8 +432,8 @@ def test_streams_and_the_oldest_are_those_of_queued_mail(tmp_path):
         async with opened(tmp_path) as store:
             assert (await store.streams(), await store.oldest()) == ([], {})
             await store.put(message("m1", stream="news", received_at=NOW - 9, held=True))
-            await store.put(message("m2", "a@x.test", "b@x.test", stream="news", received_at=NOW - 8))
-            await store.put(message("m3", stream="news", received_at=NOW - 7))
+            await store.put(message("m2", "a@x.test", "b@x.test", stream="news", received_at=NOW - 8, due_at=NOW - 8))
+            await store.put(message("m3", stream="news", received_at=NOW - 7, due_at=NOW - 7))
             await store.put(message("m4", stream="codes", received_at=NOW))
             await store.put(message("m5", stream="alerts", received_at=NOW, held=True))
             assert await store.streams() == ["codes", "news"]

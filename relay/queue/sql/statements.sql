@@ -62,9 +62,7 @@ UNION ALL
 SELECT stream, 'held', COUNT(*) FROM recipient INDEXED BY recipient_held WHERE state = 'held' GROUP BY stream;
 
 -- name: oldest
-SELECT first.stream, MIN(received_at) FROM (  -- ids sort by time, and are in the index
-  SELECT stream, MIN(message) AS message FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream
-) AS first JOIN recipient USING (message) GROUP BY first.stream;
+SELECT stream, MIN(received_at) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream;
 
 -- name: waiting_since
 SELECT substr(message, 1, ?3), COUNT(*) FROM recipient
