@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
     def _after_body(self) -> None:
         job, self._offered = self._offered, None
         if job is None and not self.loading:
-            job = self.feed.next_job(self)
+            job = self.feed.next_job(self, behind=True)
         if job is not None:
             self.begun += 1
         self._happen(self.conversation.body_sent(job.delivery if job else None))

@@ -106,9 +106,11 @@ class Dispatcher:
 
     # Feed: what connections ask and tell
 
-    def next_job(self, connection: Connection) -> Job | None:
+    def next_job(self, connection: Connection, *, behind: bool = False) -> Job | None:
         """The next message for this connection, if lanes and gate allow one."""
         hand, now = self.connector.hands[connection], self.clock()
+        if behind and self.lanes.higher_waits(hand.key, hand.slot.stream):
+            return None  # a code does not wait for what the receiver thinks of a newsletter
         turn = self.connector.turn(connection, hand, now)
         if turn.step is not Step.TAKE:
             return None
@@ -138,6 +140,7 @@ class Dispatcher:
             self.jobs.add(job)
         if not connection.offer(job) and job is not None:
             self.jobs.discard(job)
+            job.end()
             self._back(job.waiting)
 
     def sending(self, connection: Connection, job: Job) -> None:
@@ -149,6 +152,7 @@ class Dispatcher:
         """Outcomes go to the settler; recipients that were not touched go back into their lane."""
         recorded = None
         self.jobs.discard(job)
+        job.end()
         self.recent.forget(job.waiting[0].message)
         now = self.clock()
         untouched = [outcome.untouched for outcome in result.outcomes]

@@ -29,8 +29,9 @@ class Peer:
 class Feed(Protocol):
     """Where a connection gets its work and reports what came of it."""
 
-    def next_job(self, connection: Connection) -> Job | None:
-        """The next message for this connection, or None: wait idle or quit, as `keep` says."""
+    def next_job(self, connection: Connection, *, behind: bool = False) -> Job | None:
+        """The next message for this connection, or None: wait idle or quit. `behind`: one was sent whose answer
+        has not come; it is asked for again when that has come."""
         ...
 
     def sending(self, connection: Connection, job: Job) -> None:

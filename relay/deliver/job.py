@@ -25,6 +25,11 @@ class Job:
         """The stream whose slot it uses."""
         return self.waiting[0].stream
 
+    def end(self) -> None:
+        """Lets go of the delivery, which knows its job: the two would keep each other, and the whole message, in
+        memory until garbage is collected."""
+        self.delivery = None  # type: ignore[assignment]  # nobody asks for it any more
+
 
 def make_job(stored: Stored, taken: list[Waiting], now: float) -> Job | None:
     """The job for those of `taken` that still wait; None when none does."""

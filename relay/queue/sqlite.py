@@ -5,7 +5,7 @@
 2. Only then do the puts return, and `stored` hears of every message that is now durable, also of one whose
    sender has gone away meanwhile.
 3. Settlements are never lost to a full disk: they stay in `_next` and are tried again.
-4. Checkpoints run in the same thread between commits, once the log has grown or nothing happens.
+4. Checkpoints run in the same thread between commits, and room is given back there (`housework`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from relay.queue import operating, reading, state, stock
 from relay.queue.checking import Findings, check
 from relay.queue.ending import begin, finish
 from relay.queue.hop import checkpoint, hop, in_transaction
+from relay.queue.housework import Housework
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.order import next_group
 from relay.queue.questions import Questions
@@ -44,14 +45,12 @@ from relay.queue.store import (
     StoreBusy,
     StoreFull,
 )
-from relay.queue.writing import Group, fault, write_group
+from relay.queue.writing import Group, write_group
 
 log = logging.getLogger("relay.queue")
 
 GROUP_MOST = 200  # puts a transaction: bounds how long the first one waits for the last
-CHECKPOINT_BYTES = 16 << 20
 PAGES_EACH = 2  # pages a message or settlement dirties beside its bytes, in a group
-IDLE_S = 1.0
 FULL_RETRY_S = 1.0
 T = TypeVar("T")
 OnStored = Callable[[Prepared, list[Waiting]], None]
@@ -70,7 +69,7 @@ class SqliteStore(Questions):
         self.stock = Stock()
         self.unclean = False  # the last process did not close the queue
         self._path, self._writer = path, writer
-        self._unchecked = 0  # bytes written since the last checkpoint, roughly: the log's file never shrinks
+        self._housework = Housework(writer)
         self._stored, self._committed = stored, committed
         self._next: list[tuple[Prepared, asyncio.Future[Receipt]]] = []
         self._settlements: list[Settlement] = []
@@ -210,22 +209,17 @@ class SqliteStore(Questions):
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
             if not self._wake.is_set() and not await self._woken():
-                if self._unchecked:  # TRUNCATE waits for those who read; a copy reads for minutes
-                    whole = self._unchecked > CHECKPOINT_BYTES // 4 and not self.spool.leases.any
-                    await self._checkpoint("TRUNCATE" if whole else "PASSIVE")
+                await self._housework.tidy(self.stock, copying=self.spool.leases.any)
                 continue
             self._wake.clear()
             await self._commit_group()
-            if self._unchecked >= CHECKPOINT_BYTES:
-                await self._checkpoint("PASSIVE")
+            await self._housework.after_commit()
 
     async def _woken(self) -> bool:
-        """Waits for work, IDLE_S at most."""
-        try:
-            await asyncio.wait_for(self._wake.wait(), IDLE_S)
-        except TimeoutError:
-            return False
-        return True
+        """Waits for work, until there is time for other things."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), self._housework.patience_s(self.stock))
+        return self._wake.is_set()
 
     async def _commit_group(self) -> None:
         taken, self._next = next_group(self._next, GROUP_MOST, lambda one: one[0].priority)
@@ -233,8 +227,7 @@ class SqliteStore(Questions):
         settled, self._settled = self._settled, None
         if self._next:
             self._wake.set()
-        group = Group([message for message, _ in taken], settlements)
-        begun = time.perf_counter()
+        group, begun = Group([message for message, _ in taken], settlements), time.perf_counter()
         try:
             waiting = await hop(self._writer, partial(write_group, spool=self.spool, group=group))
         except (StoreFull, StoreBusy, StoreBroken) as error:
@@ -244,8 +237,8 @@ class SqliteStore(Questions):
         self._committed(time.perf_counter() - begun, len(group.stored))
         self.stock.move(group.moved)
         self.stock.reusable = group.reusable
-        self._unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
-        self._unchecked += sum(message.content.size for message, _ in taken)
+        self._housework.unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
+        self._housework.unchecked += sum(message.content.size for message, _ in taken)
         try:
             for message, places in zip(group.stored, waiting, strict=True):
                 self._stored(message, places)
@@ -271,7 +264,7 @@ class SqliteStore(Questions):
                 done.set_exception(error)
         if isinstance(error, StoreBroken):
             raise error
-        await self._checkpoint("PASSIVE")  # a log that starts over needs no new room
+        await self._housework.checkpoint("PASSIVE")  # a log that starts over needs no new room
         if self._settlements and self._closing and not taken:
             # a stop does not wait for room: what was delivered and not recorded is sent once more (RFC 1047)
             log.error("%d attempts could not be recorded before the stop: %s", len(self._settlements), error)
@@ -281,14 +274,6 @@ class SqliteStore(Questions):
             await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
             self._wake.set()
 
-    async def _checkpoint(self, mode: str) -> None:
-        self._unchecked = 0
-        try:
-            await hop(self._writer, partial(checkpoint, mode=mode))
-        except sqlite3.Error as error:
-            if isinstance(fault(error), StoreBroken):
-                self._reason = str(error)
-                raise StoreBroken(str(error)) from error
 
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await hop(self._writer, partial(in_transaction, work=work))

@@ -22,6 +22,7 @@ from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
 from relay.service.backup import tell_restored
 from relay.service.changes import in_force, restart_notes
+from relay.service.garbage import collect_for_ever, settle
 from relay.service.gate import save_for_ever
 from relay.service.gauges import bring_up_to_date
 from relay.service.lock import Busy, data_lock
@@ -133,6 +134,8 @@ class Process:
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")
+        self._side(collect_for_ever(), "garbage")
+        settle()
         self.listening = True
         for listener in relay.listeners:
             for host, port in listener.addresses:

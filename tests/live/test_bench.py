@@ -40,7 +40,9 @@ def children(pid):
 
 def measured(folder, *words):
     """What it printed, and its figures."""
-    words = ["--messages", "200", "--pairs", "1", "--home", str(folder), "--json", str(folder / "json"), *words]
+    flood = "--sizes 200 --floods fast,alone --seconds 2"
+    words = ["--messages", "200", "--pairs", "1", "--home", str(folder), "--json", str(folder / "json"),
+             "--flood", flood, *words]  # fmt: skip
     done = subprocess.run([*BENCH, *words], cwd=folder, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert os.listdir(folder) == ["json"], "it leaves nothing behind"
@@ -48,7 +50,7 @@ def measured(folder, *words):
 
 
 def test_it_measures(home):
-    printed, figures = measured(home)
+    printed, figures = measured(home, "--cases", ",".join([*CASES, "latency", "far"]))
     assert figures["traffic"].startswith("smtp-source" if POSTFIX else "Python")
     assert [run["case"] for run in figures["runs"]] == list(CASES)
     for run in figures["runs"]:
@@ -68,6 +70,18 @@ def test_it_measures(home):
     assert figures["machine"]["fsync_ms"] > 0
     for case in CASES:
         assert f"\n{case} " in printed
+
+
+def test_it_floods(home):
+    printed, figures = measured(home, "--cases", "flood")
+    busy, alone = figures["floods"]
+    assert [phase["name"] for phase in busy["phases"]] == ["idle", "injection", "draining"]
+    idle = busy["phases"][0]["late"]
+    assert (idle["lost"], idle["codes"]) == (0, pytest.approx(10, abs=3))
+    assert idle["p50_ms"] <= idle["p99_ms"] <= idle["max_ms"]
+    assert (busy["complete"], alone["complete"]) == (True, True)
+    assert 10 < alone["rate"] < 100_000
+    assert "fast, 200: p99" in printed
 
 
 def test_it_measures_without_postfix_too(home):

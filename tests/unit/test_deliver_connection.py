@@ -34,7 +34,7 @@ class Work:
         self.sent: list[str] = []
         self.asked = 0
 
-    def next_job(self, connection):
+    def next_job(self, connection, *, behind=False):
         self.asked += 1
         if not self.jobs:
             if self.then_quit:

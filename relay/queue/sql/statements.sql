@@ -57,23 +57,33 @@ FROM message WHERE id = ?1;
 SELECT idx, address, notify, orcpt FROM recipient WHERE message = ?1 AND state = 'queued' ORDER BY idx;
 
 -- name: streams
-SELECT DISTINCT stream FROM recipient;
+WITH RECURSIVE found (name) AS (  -- from one stream to the next in the index: DISTINCT would read all of it
+  SELECT MIN(stream) FROM recipient INDEXED BY recipient_due WHERE state = 'queued'
+  UNION ALL
+  SELECT (SELECT MIN(stream) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' AND stream > name)
+  FROM found WHERE name IS NOT NULL
+)
+SELECT name FROM found WHERE name IS NOT NULL;
 
 -- name: tally
 SELECT name, n FROM tally;
 
 -- name: waiting
-SELECT stream, state, COUNT(*), SUM(lost > 0) FROM recipient GROUP BY stream, state;
+SELECT stream, 'queued', COUNT(*) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream
+UNION ALL
+SELECT stream, 'held', COUNT(*) FROM recipient INDEXED BY recipient_held WHERE state = 'held' GROUP BY stream
+UNION ALL
+SELECT stream, 'lost', COUNT(*) FROM recipient INDEXED BY recipient_lost WHERE lost > 0 GROUP BY stream;
 
 -- name: oldest
-SELECT stream, MIN(received_at) FROM recipient WHERE state = 'queued' GROUP BY stream;
+SELECT stream, MIN(received_at) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream;
 
 -- name: waiting_since
 SELECT substr(message, 1, ?3), COUNT(*) FROM recipient
 WHERE message >= ?2 AND stream = ?1 AND state = 'queued' GROUP BY 1;
 
 -- name: spooled
-SELECT id FROM message WHERE spooled;
+SELECT id FROM message INDEXED BY message_spooled WHERE spooled;
 
 -- name: recall
 SELECT key, value FROM state WHERE kind = ?1;
