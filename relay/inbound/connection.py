@@ -93,13 +93,20 @@ class Connection(SMTP):
 
     def eof_received(self) -> bool | None:
         """A client may close its half and still read our replies; what it sent is worked off."""
-        return super(SMTP, self).eof_received()
+        going_on = super(SMTP, self).eof_received()
+        return going_on and not self._closing
 
     def _close(self) -> None:
-        """Closes when the last reply is out; a client that does not read it is cut off after CLOSE_S."""
+        """Closes when the last reply is out; a client that does not read it is cut off after CLOSE_S.
+
+        While a client is still sending only our half is closed: the kernel answers bytes nobody will read with
+        RST, and that takes replies away that are on their way, a 250 among them."""
         self._closing = True
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.close()
+            if self._input() and self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:
+                self.transport.close()
             self._deadline = self.loop.time() + CLOSE_S
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()
