@@ -96,14 +96,14 @@ class Connection(SMTP):
         going_on = super(SMTP, self).eof_received()
         return going_on and not self._closing
 
-    def _close(self) -> None:
+    def _close(self, *, patiently: bool = True) -> None:
         """Closes when the last reply is out; a client that does not read it is cut off after CLOSE_S.
 
-        While a client is still sending only our half is closed: the kernel answers bytes nobody will read with
-        RST, and that takes replies away that are on their way, a 250 among them."""
+        Patiently: while a client is still sending only our half is closed. The kernel answers bytes that nobody
+        will read with RST, and that takes replies away that are on their way, a 250 among them."""
         self._closing = True
         if self.transport is not None and not self.transport.is_closing():
-            if self._input() and self.transport.can_write_eof():
+            if patiently and self._input() and self.transport.can_write_eof():
                 self.transport.write_eof()
             else:
                 self.transport.close()
@@ -130,7 +130,7 @@ class Connection(SMTP):
         self._note(reason, answer)
         self.transport.write(b"".join(self._unsent) + encode(answer))
         self._unsent.clear()
-        self._close()
+        self._close(patiently=False)
 
     def _note(self, reason: str, answer: Reply, *, sender: str = "") -> None:
         self.reception.refused(reason, answer, client=self.peer, sender=sender)

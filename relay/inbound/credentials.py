@@ -37,6 +37,7 @@ HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 KEYS = ("hash", "senders", "stream", "streams", "networks", "rate", "daily", "note", "created")
 MAX_FILE_BYTES = 10_000_000
+MAX_DEPTH = 8
 PASSWORD_BYTES = 24
 
 
@@ -98,8 +99,8 @@ def parse_credentials(text: str, file: str) -> tuple[dict[str, Credential], list
         reader.problems.append(CredentialProblem(file, 1, 1, f"file is larger than {MAX_FILE_BYTES} bytes"))
         return {}, reader.problems
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            reader.problems.append(CredentialProblem(file, 1, 1, "aliases (*name) are not allowed here"))
+        if trick := _trick(text):
+            reader.problems.append(CredentialProblem(file, 1, 1, trick))
             return {}, reader.problems
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
@@ -109,6 +110,18 @@ def parse_credentials(text: str, file: str) -> tuple[dict[str, Credential], list
         reader.problems.append(CredentialProblem(file, line, column, str(what)))
         return {}, reader.problems
     return reader.credentials(root), reader.problems
+
+
+def _trick(text: str) -> str:
+    """What makes a file dangerous to read whole, or "". libyaml's time grows with the square of the depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            return "aliases (*name) are not allowed here"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            return f"nested more than {MAX_DEPTH} levels deep; a credential is NAME: {{hash: ...}}"
+    return ""
 
 
 class _Reader:
