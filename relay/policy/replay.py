@@ -119,7 +119,7 @@ class Replay:
             return
         try:
             self._message(row, refused=name == "refused")
-        except (KeyError, ValueError, TypeError, AttributeError):
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
             self.unreadable += 1
 
     def _message(self, row: Row, *, refused: bool) -> None:
