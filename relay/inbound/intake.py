@@ -9,6 +9,7 @@ relay/inbound/refusals.py.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from relay.core.envelope import Client, Submission
 from relay.core.events import Event
 from relay.core.headers import Headers
 from relay.core.message import Prepared
+from relay.core.overload import Load
 from relay.core.reply import Reply, reply
 from relay.core.tokens import encode
 from relay.inbound.access import Access
@@ -62,6 +64,7 @@ class Intake:
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
     turns: Turns = field(default_factory=Turns)
+    load: Load = field(default_factory=Load)
     record_facts: bool = True
     held_by: Callable[[str, str, Mapping[str, str]], str] = lambda *_: ""
 
@@ -73,7 +76,7 @@ class Intake:
         """The reply to the final dot. After 250 the message is on stable storage."""
         headers = Headers.parse(submission.content.header)
         client = submission.client
-        standing = self._standing(client)
+        standing = self._standing_of(client.listener, client.credential)
         requests = read_requests(headers, choices=standing.choices, who=_name(client))
         if isinstance(requests, Reply):
             return self._refuse(submission, "request-header", requests)
@@ -83,19 +86,32 @@ class Intake:
         if decision.refusal is not None:
             return self._refuse(submission, "policy", decision.refusal, route=decision.route, recorded=recorded)
         assert decision.stream is not None, "a decision without refusal has its stream"
+        if self.load.too_long(decision.stream.priority, asyncio.get_running_loop().time()):
+            return self._refuse(submission, "overloaded", route=decision.route)
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
         passage = self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
-        stored = False
+        stored, clock, priority = False, asyncio.get_running_loop().time, passage.into.priority
+        self.load.enter(priority, clock())
         try:
             answer = await self._finish(submission, headers, passage.decision, passage.into, recorded)
             stored = answer.severity == 2
         finally:
+            self.load.leave(priority, clock())
             self.gate.left(passage, stored=stored)
         return answer
+
+    def crowded(self, listener: str, credential: str, now: float) -> bool:
+        """Whether mail of this client would wait too long; asked at MAIL, before it sends anything. Where the
+        stream is not settled yet the message may be of the highest, which is told last."""
+        standing = self._standing_of(listener, credential)
+        streams = self.policy().streams
+        one = streams.get(standing.stream)
+        priority = one.priority if one else max((each.priority for each in streams.values()), default=0)
+        return self.load.too_long(priority, now)
 
     async def _finish(
         self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, recorded: Recorded
@@ -139,9 +155,9 @@ class Intake:
             return self._refuse(submission, "queue", route=decision.route)
         return reply(250, "2.0.0", f"Ok: queued as {submission.id}")
 
-    def _standing(self, client: Client) -> Standing:
+    def _standing_of(self, listener: str, credential: str) -> Standing:
         return together(
-            self.listeners.get(client.listener, NO_STANDING), self.credentials.get(client.credential, NO_STANDING)
+            self.listeners.get(listener, NO_STANDING), self.credentials.get(credential, NO_STANDING)
         )
 
     def _facts(self, submission: Submission, headers: Headers, requests: Requests, forced: str) -> Facts:

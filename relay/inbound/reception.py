@@ -54,7 +54,8 @@ class Guest(Protocol):
 
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
-    take them when they begin. `commits` holds the tasks in which accepted mail is being stored."""
+    take them when they begin. `commits` holds the tasks in which accepted mail is being stored; `crowded` says
+    by listener, credential and the loop's time whether one more message would wait too long."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Reception:
         notify: Notify = lambda event: None,
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
+        crowded: Callable[[str, str, float], bool] = lambda listener, credential, now: False,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -78,6 +80,7 @@ class Reception:
         self.notify = notify
         self.on_connection = on_connection
         self.clock = clock
+        self.crowded = crowded
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()

@@ -186,6 +186,7 @@ class Relay:
                 listener_settings(self.config, name, settings), self.access, self.intake.accept, budget=budget,
                 tls=listener_context(self.config, settings), notify=self.bus.publish,
                 on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
+                crowded=self.intake.crowded,
             )  # fmt: skip
             sockets: Sequence[socket.socket] = [inherited(one) for one in descriptors.get(name, ())]
             self.listeners.append(Listener(reception, sockets or bind([str(settings.bind)])))
