@@ -11,7 +11,7 @@ from tests.conftest import LONGER
 from tests.fuzz.registry import HERE, NAMES, found, load
 
 MUTATIONS = 300
-TOKENS = [b"\r\n", b"\n", b".", b"\r\n.\r\n", b"\0", b"\xff", b"<", b">", b'"', b"\\", b"=?", b"?=", b":", b"; ", b"@", b"{", b"[", b"*", b"250 "]
+TOKENS = [b"\r\n", b"\r\n.\r\n", b"=?", b"?=", b"; ", b"250 ", *(bytes([one]) for one in b'\n.\0\xff<>"\\:@{[*')]
 
 
 def mutated(dice: random.Random, seeds: list[bytes]) -> bytes:

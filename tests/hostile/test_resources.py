@@ -205,3 +205,38 @@ def test_connections_of_one_client_and_of_all_are_capped() -> None:
             await until(lambda: not one.reception.sessions)
 
     asyncio.run(run())
+
+
+def test_a_busy_relay_says_so_at_mail_and_keeps_the_session() -> None:
+    async def run() -> None:
+        async with stage() as one:
+            asked: list[tuple[str, str]] = []
+            one.reception.crowded = lambda listener, credential, now: not asked.append((listener, credential))
+            peer = await begun(one)
+            assert (await peer.ask("MAIL FROM:<a@example.com>")).startswith("451 4.3.2")
+            assert asked == [("apps", "")]
+            assert one.reasons == ["overloaded"]
+            one.reception.crowded = lambda listener, credential, now: False
+            assert (await peer.ask("MAIL FROM:<a@example.com>")).startswith("250")
+            await peer.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_talks_on_behind_quit_still_hears_of_its_message() -> None:
+    """Bytes nobody will read are answered with RST by the kernel, which would take the 250 away: a duplicate."""
+
+    async def run() -> None:
+        async with stage() as one:
+            for number in range(20):
+                peer = await begun(one)
+                await to_data(peer)
+                peer.send(b"Subject: x\r\n\r\n.\r\nQUIT\r\n" + b"NOOP\r\n" * 500)
+                await until(lambda: len(one.mail) > number)  # noqa: B023
+                peer.send(b"NOOP\r\n" * 500)
+                await asyncio.sleep(0.01)
+                said = (await peer.end()).split(b"\r\n")
+                assert [line[:3] for line in said] == [b"250", b"221", b""]
+                await peer.close()
+
+    asyncio.run(run())

@@ -10,8 +10,10 @@ TEXT = (HERE.parents[1] / "docs" / "security.md").read_text()
 THREATS, HOLES = TEXT.split("## Known holes of others")
 ROWS = [line for line in (THREATS + HOLES.split("## Fuzzing")[0]).splitlines() if line.startswith("| ")]
 ROWS = [line for line in ROWS if not line.startswith(("| threat |", "| CVE |"))]
-KNOWN = ["2023-51764", "51765", "51766", "2024-27305", "2024-34083", "2024-27938", "2025-26794", "2026-43964", "2026-45185",
-         "2024-6923", "2026-1299", "2023-29483"]  # fmt: skip
+KNOWN = [
+    "2023-51764", "51765", "51766", "2024-27305", "2024-34083", "2024-27938", "2025-26794", "2026-43964", "2026-45185",
+    "2024-6923", "2026-1299", "2023-29483",
+]  # fmt: skip
 
 
 def test_every_row_names_a_test_that_exists() -> None:
