@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 ROOT = Path(__file__).parents[2]
-SECONDS = float(os.environ.get("RELAY_OVERLOAD_S", "16"))
+SECONDS = float(os.environ.get("RELAY_OVERLOAD_S", "10"))
 REFUSED = r'relay_refused_messages_total\{reason="overloaded"\}'
 DELIVERED = "relay_time_to_deliver_seconds_%s"
 SLOW = """
@@ -151,20 +151,27 @@ def wait_ready(one: House, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError((one.home / "log").read_text())
 
 
+def worst(times: list[float]) -> float:
+    """The 99th percentile."""
+    return sorted(times)[int(len(times) * 0.99)] if times else 0.0
+
+
 @dataclass
 class Taken:
     """What clients heard: seconds from the dot to its reply, and every refusal."""
 
     accepted_s: list[float] = field(default_factory=list)
     answered_s: list[float] = field(default_factory=list)
+    whole_s: list[float] = field(default_factory=list)  # from connect to the reply to the dot, where it came to that
     refusals: Counter[str] = field(default_factory=Counter)
 
     def p99(self) -> float:
-        return sorted(self.answered_s)[int(len(self.answered_s) * 0.99)] if self.answered_s else 0.0
+        return worst(self.answered_s)
 
 
 async def one_mail(port: int, sender: str, taken: Taken, number: int) -> None:
     """A connection, a message, a goodbye."""
+    began = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def ask(data: bytes) -> bytes:
@@ -189,6 +196,7 @@ async def one_mail(port: int, sender: str, taken: Taken, number: int) -> None:
         before = time.monotonic()
         answer = await ask(text + b".\r\n")
         taken.answered_s.append(time.monotonic() - before)
+        taken.whole_s.append(time.monotonic() - began)
         if answer.startswith(b"250"):
             taken.accepted_s.append(taken.answered_s[-1])
         else:
@@ -222,24 +230,28 @@ async def watch(house: House, sizes: list[float]) -> None:
         await asyncio.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_at_twice_its_rate_it_answers_in_time_and_codes_go_first(house: House) -> None:
-    async def run() -> tuple[tuple[int, int], Taken, Taken, list[float]]:
+    async def run() -> tuple[tuple[int, int, float], Taken, Taken, list[float]]:
         news, codes, sizes = Taken(), Taken(), []
         watching = asyncio.ensure_future(watch(house, sizes))
+        started = time.monotonic()
         apps = [asyncio.ensure_future(app(house.port, "news", SECONDS, PAUSE_S, news)) for _ in range(APPS)]
         await codes_now_and_then(house.port, SECONDS, codes)
+        seconds = time.monotonic() - started
         flood = (len(news.accepted_s) + len(codes.accepted_s), news.refusals.total())  # before the apps go home
         await asyncio.gather(*apps)
         watching.cancel()
-        return flood, news, codes, sizes
+        return (*flood, seconds), news, codes, sizes
 
-    (took, away), news, codes, sizes = asyncio.run(run())
+    (took, away, seconds), news, codes, sizes = asyncio.run(run())
     refused, in_time = house.total(REFUSED), house.delivered(len(codes.accepted_s))
     print(json.dumps({
-        "seconds": SECONDS, "taken_per_s": round(took / SECONDS, 1), "offered_per_s": round((took + away) / SECONDS, 1),
+        "seconds": round(seconds, 1), "taken_per_s": round(took / seconds, 1),
+        "offered_per_s": round((took + away) / seconds, 1),
         "news_refused": dict(news.refusals), "news_dot_p99_s": round(news.p99(), 2),
         "codes_taken": len(codes.accepted_s), "codes_delivered_in_time": in_time, "codes_refused": dict(codes.refusals),
-        "codes_dot_p99_s": round(codes.p99(), 2), "rss_mb": [round(size) for size in sizes[:: max(1, len(sizes) // 8)]],
+        "codes_dot_p99_s": round(codes.p99(), 2), "codes_whole_p99_s": round(worst(codes.whole_s), 2), "rss_mb": [round(size) for size in sizes[:: max(1, len(sizes) // 8)]],
     }))  # fmt: skip
     assert away >= took, "it must be too much, or nothing is shown"
     assert set(news.refusals) == {"451 4.3.2 the relay is busy, try again in a minute"}
@@ -247,6 +259,7 @@ def test_at_twice_its_rate_it_answers_in_time_and_codes_go_first(house: House) -
     assert news.p99() < 2 * WAIT_MOST_S
     assert not codes.refusals
     assert codes.p99() < OBJECTIVE_S
+    assert worst(codes.whole_s) < 2 * OBJECTIVE_S, "those who knock for codes wait outside"
     half = sizes[len(sizes) // 2]
     assert max(sizes) < half * 1.3 + 20
     assert in_time == len(codes.accepted_s)
