@@ -69,7 +69,7 @@ fuzz: $(VENV)/installed-fuzz  ## random conversations and inputs for every parse
 schemas: $(VENV)/installed  ## write the JSON Schemas of config and policies again
 	$(BIN)/python -m relay.config.schema
 
-freeze: $(VENV)/installed-test  ## write constraints.txt from this environment
+freeze: $(VENV)/installed-fuzz  ## write constraints.txt from this environment
 	@{ echo '# Exact versions for `make run` and `make test`; written by `make freeze` from a tested environment.'; \
 	  { $(BIN)/python -m pip freeze --exclude-editable --exclude smtp-relay; grep '^setuptools==' constraints.txt; } \
 	  | LC_ALL=C sort -f; } > constraints.new && mv constraints.new constraints.txt

@@ -37,6 +37,11 @@ class MemoryBudget:
         self.used += amount
         return True
 
+    @property
+    def tight(self) -> bool:
+        """Whether more than half of it is taken."""
+        return self.used > self.limit // 2
+
     def give(self, amount: int) -> None:
         """Returns bytes taken before."""
         self.used -= amount
@@ -54,8 +59,9 @@ class Guest(Protocol):
 
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
-    take them when they begin. `commits` holds the tasks in which accepted mail is being stored; `crowded` says
-    by listener, credential and the loop's time whether one more message would wait too long."""
+    take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
+    tasks in which accepted mail is being stored; `crowded` says by listener, credential and the loop's time
+    whether one more message would wait too long."""
 
     def __init__(
         self,
@@ -69,6 +75,7 @@ class Reception:
         notify: Notify = lambda event: None,
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
+        takes: Callable[[str], bool] = lambda address: False,
         crowded: Callable[[str, str, float], bool] = lambda listener, credential, now: False,
     ) -> None:
         self.settings = settings
@@ -80,6 +87,7 @@ class Reception:
         self.notify = notify
         self.on_connection = on_connection
         self.clock = clock
+        self.takes = takes
         self.crowded = crowded
         self.draining = False
         self.sessions: set[Guest] = set()

@@ -43,7 +43,6 @@ from relay.deliver.targets import TargetGuard
 from relay.inbound.access import Access
 from relay.inbound.intake import Intake
 from relay.inbound.listener import Listener, bind, inherited
-from relay.inbound.reception import MemoryBudget, Reception
 from relay.observe.attempts import Attempts
 from relay.observe.bus import Bus
 from relay.observe.eventlog import EventLog
@@ -54,16 +53,17 @@ from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.service.feedback import feedback_addresses, open_feedback
 from relay.service.gate import open_gate, save_counts, take_limits
 from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
+from relay.service.reception import receptions
 from relay.service.rules import Rules
 from relay.service.settings import (
     SANDBOX,
     credential_standings,
     delivery_settings,
     fixed_terms,
-    listener_context,
     listener_settings,
     listener_standings,
     own_addresses,
@@ -126,7 +126,9 @@ class Relay:
             config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
         )
         self._opened.push_async_callback(save_counts, self.gate, self.store)
-        self._make_intake()
+        verp_key = secret_file(config.data / "return-path.key")
+        self.feedback = await open_feedback(config, verp_key, self.store, self.routing, self.bus.publish)
+        self._make_intake(verp_key)
 
     async def _start_sandbox(self) -> int:
         if self.config.delivery.mode != SANDBOX:
@@ -165,13 +167,13 @@ class Relay:
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
 
-    def _make_intake(self) -> None:
+    def _make_intake(self, verp_key: bytes) -> None:
         config = self.config
         self.intake = Intake(
             policy=self.policy, access=self.access, gate=self.gate,
             preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
-            verp_key=secret_file(config.data / "return-path.key"),
+            verp_key=verp_key,
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
             record_facts=config.events.facts,
             held_by=self.shaping.held_by,
@@ -180,15 +182,13 @@ class Relay:
     async def listen(self, descriptors: dict[str, list[int]]) -> None:
         """Binds every listener, or takes the sockets handed in under its name, then lets mail in.
         Raises OSError for a port that cannot be had."""
-        budget = MemoryBudget(self.config.memory_budget_bytes)
-        for name, settings in self.config.listeners.items():
-            reception = Reception(
-                listener_settings(self.config, name, settings), self.access, self.intake.accept, budget=budget,
-                tls=listener_context(self.config, settings), notify=self.bus.publish,
-                on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
-                crowded=self.intake.crowded,
-            )  # fmt: skip
-            sockets: Sequence[socket.socket] = [inherited(one) for one in descriptors.get(name, ())]
+        made = receptions(
+            self.config, self.access, self.intake, self.feedback, notify=self.bus.publish,
+            on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
+        )  # fmt: skip
+        for reception, settings in zip(made, self.config.listeners.values(), strict=True):
+            inherits = descriptors.get(reception.settings.name, ())
+            sockets: Sequence[socket.socket] = [inherited(one) for one in inherits]
             self.listeners.append(Listener(reception, sockets or bind([str(settings.bind)])))
         for listener in self.listeners:
             await listener.start()
@@ -202,6 +202,7 @@ class Relay:
         self.access.replace(rules.credentials, self._senders())
         self.intake.take(listener_standings(config), credential_standings(rules.credentials))
         self.intake.preparer.postmaster = config.postmaster
+        self.feedback.addresses = feedback_addresses(config)
         take_limits(self.gate, config, rules.credentials)
         self.objectives.take(promises(rules.policy))
         self.shaping.take_policy()
@@ -245,6 +246,7 @@ class Relay:
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
+        self.metrics.under_way.set(self.gate.under_way)
         self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
         self.metrics.waiting_is(overview.waiting(self.dispatcher))
         self.objectives.show(self.metrics, time.time())
@@ -256,9 +258,10 @@ class Relay:
         """A message is on stable storage: told once, and under way at once."""
         self.bus.publish(accepted_event(message, time.time()))
         if self.sandbox is not None:
-            self.sandbox.note(message.id, message.stream, message.received_at)
+            self.sandbox.note(message.id, message.stream, message.starts_at)
         if not message.held:
-            self.recent.add(message)
+            if message.due_at <= message.received_at:
+                self.recent.add(message)
             self.pager.stored(places)
 
     def _settled(self, finished: Sequence[Waiting], again: Sequence[Waiting]) -> None:

@@ -1,6 +1,6 @@
 """Forged bounces: a return path counts when it is signed by us, and for nobody but the recipient it names.
 
-There is no other way in for a bounce today: what comes to the return path's domain is not read by the relay.
+What the listener for bounces and complaints makes of them is in tests/unit/test_inbound_feedback.py.
 """
 
 from __future__ import annotations

@@ -250,8 +250,10 @@ def test_at_twice_its_rate_it_answers_in_time_and_codes_go_first(house: House) -
         "seconds": round(seconds, 1), "taken_per_s": round(took / seconds, 1),
         "offered_per_s": round((took + away) / seconds, 1),
         "news_refused": dict(news.refusals), "news_dot_p99_s": round(news.p99(), 2),
-        "codes_taken": len(codes.accepted_s), "codes_delivered_in_time": in_time, "codes_refused": dict(codes.refusals),
-        "codes_dot_p99_s": round(codes.p99(), 2), "codes_whole_p99_s": round(worst(codes.whole_s), 2), "rss_mb": [round(size) for size in sizes[:: max(1, len(sizes) // 8)]],
+        "codes_taken": len(codes.accepted_s), "codes_delivered_in_time": in_time,
+        "codes_refused": dict(codes.refusals), "codes_dot_p99_s": round(codes.p99(), 2),
+        "codes_whole_p99_s": round(worst(codes.whole_s), 2),
+        "rss_mb": [round(size) for size in sizes[:: max(1, len(sizes) // 8)]],
     }))  # fmt: skip
     assert away >= took, "it must be too much, or nothing is shown"
     assert set(news.refusals) == {"451 4.3.2 the relay is busy, try again in a minute"}
