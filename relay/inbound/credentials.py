@@ -276,8 +276,7 @@ def _as_dict(credential: Credential) -> dict[str, object]:
     row |= {"senders": list(credential.senders), "stream": credential.stream}
     row |= {"streams": list(credential.streams), "networks": [str(net) for net in credential.networks]}
     row |= {"rate": credential.rate.text if credential.rate else "", "daily": credential.daily}
-    row |= {"send_ahead": credential.send_ahead}
-    row |= {"note": credential.note, "created": credential.created}
+    row |= {"send_ahead": credential.send_ahead, "note": credential.note, "created": credential.created}
     return {key: value for key, value in row.items() if value}
 
 
