@@ -63,7 +63,8 @@ class Guest(Protocol):
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
     take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
-    tasks in which accepted mail is being stored."""
+    tasks in which accepted mail is being stored; `crowded` says by listener, credential and the loop's time
+    whether one more message would wait too long."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class Reception:
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
         takes: Callable[[str], bool] = lambda address: False,
+        crowded: Callable[[str, str, float], bool] = lambda listener, credential, now: False,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -89,6 +91,7 @@ class Reception:
         self.on_connection = on_connection
         self.clock = clock
         self.takes = takes
+        self.crowded = crowded
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()

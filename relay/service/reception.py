@@ -27,7 +27,12 @@ def receptions(
             listener_settings(config, name, one), access,
             feedback.accept if one.accepts == BOUNCES else intake.accept, budget=budget,
             tls=listener_context(config, one), notify=notify, on_connection=on_connection, spool=spool,
-            takes=feedback.takes,
+            takes=feedback.takes, crowded=never if one.accepts == BOUNCES else intake.crowded,
         )
         for name, one in config.listeners.items()
     ]  # fmt: skip
+
+
+def never(listener: str, credential: str, now: float) -> bool:
+    """Bounces are no load worth a refusal: who sends them may not come again."""
+    return False
