@@ -29,16 +29,7 @@ from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.order import next_group
 from relay.queue.spool import Spool
-from relay.queue.store import (
-    Filter,
-    Row,
-    Settlement,
-    StoreBroken,
-    StoreBusy,
-    Stored,
-    StoreFull,
-    Tally,
-)
+from relay.queue.store import Filter, Row, Settlement, StoreBroken, StoreBusy, Stored, StoreFull, Tally
 from relay.queue.writing import Group, fault, write_group
 
 log = logging.getLogger("relay.queue")
@@ -57,10 +48,10 @@ class SqliteStore:
     """The store over one SQLite file and a spool folder; see `queue.store` for the contract."""
 
     def __init__(
-        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Path | Spool,
         *, stored: OnStored, committed: OnCommit,
     ) -> None:  # fmt: skip
-        self.spool = spool
+        self.spool = spool if isinstance(spool, Spool) else Spool(spool)
         self.swept: tuple[int, set[str]] = (0, set())
         self.stock = Stock()
         self._writer, self._reader = writer, reader
@@ -75,7 +66,7 @@ class SqliteStore:
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
+    async def open(cls, path: Path, spool: Path | Spool, *, stored: OnStored, committed: OnCommit) -> Self:
         """Opens or makes the queue; raises StoreBroken, OSError. Unfinished spool files are swept."""
         path.parent.mkdir(parents=True, exist_ok=True)
         writer = aiosqlite.Connection(partial(open_writer, path), 64)
@@ -83,7 +74,7 @@ class SqliteStore:
         try:
             await writer
             await reader
-            store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
+            store = cls(writer, reader, spool, stored=stored, committed=committed)
             store.stock = await hop(writer, stock.load)
             store.swept = store.spool.sweep(await store._read(reading.spooled))
         except BaseException:
@@ -100,6 +91,10 @@ class SqliteStore:
 
     async def put(self, message: Prepared) -> None:
         """Stores one message; durable on return. Raises StoreFull, StoreBusy or StoreBroken."""
+        await self.put_soon(message)
+
+    def put_soon(self, message: Prepared) -> asyncio.Future[None]:
+        """The same without waiting: the future ends as `put` does."""
         if self._reason:
             raise StoreBroken(self._reason)
         if self._closing:
@@ -107,7 +102,7 @@ class SqliteStore:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._next.append((message, done))
         self._wake.set()
-        await done
+        return done
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Records attempts; returns when they are durable. Never lost while the process lives."""
