@@ -24,7 +24,7 @@ from relay.core.message import Prepared
 from relay.core.reply import Reply, reply
 from relay.core.tokens import encode
 from relay.inbound.access import Access
-from relay.inbound.gate import Gatekeeper
+from relay.inbound.gate import Gate
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
 from relay.inbound.standing import NO_STANDING, Standing, together
@@ -35,6 +35,7 @@ from relay.policy.recorded import record
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Edits, Preparer, Refusal
 from relay.prepare.signing import SigningDesk
+from relay.queue.handoff import Denied
 from relay.queue.store import StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.inbound")
@@ -44,18 +45,18 @@ Recorded = Mapping[str, object] | None
 
 @dataclass(slots=True)
 class Intake:
-    """One relay's way in. `put` stores durably; `publish` tells of refusals (of acceptance the store tells).
+    """One relay's way in. `put` stores durably (with the size as it came in); `publish` tells of refusals (of acceptance the store tells).
     `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths. With
     `record_facts` the event log gets what the policies looked at; `held_by` names the brake that holds a
     message of that stream, credential and tags."""
 
     policy: Callable[[], Policy]
     access: Access
-    gate: Gatekeeper
+    gate: Gate
     preparer: Preparer
     keys: KeyRing
     desk: SigningDesk
-    put: Callable[[Prepared], Awaitable[None]]
+    put: Callable[[Prepared, int], Awaitable[None]]
     publish: Callable[[Event], None]
     clock: Callable[[], float]
     verp_key: bytes
@@ -86,7 +87,7 @@ class Intake:
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
-        passage = self.gate.ask(submission, headers, decision)
+        passage = await self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
         stored = False
@@ -130,7 +131,9 @@ class Intake:
             facts=recorded, content=content,
         )  # fmt: skip
         try:
-            await self.put(message)
+            await self.put(message, submission.content.size)
+        except Denied as denied:
+            return self._refuse(submission, denied.reason, denied.reply, route=decision.route)
         except StoreFull as error:
             log.error("message %s refused, the disk is full: %s", submission.id, error)
             return self._refuse(submission, "disk-full", route=decision.route)

@@ -53,6 +53,7 @@ class Kind(IntEnum):
     TELL = 8  # F: [what, arguments], without an answer
     RULES = 9  # E: [the rules' mark]; raw: the files
     TAKEN = 10  # F: [the rules' mark, problem or ""]
+    OPEN = 11  # F: it accepts clients
 
 
 class Frame(NamedTuple):

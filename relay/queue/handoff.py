@@ -74,7 +74,7 @@ class Handoff:
         self._last = 0
         self._waiting: dict[int, tuple[float, asyncio.Future[Any]]] = {}
         self._events: deque[Event] = deque(maxlen=EVENTS_MOST)
-        self._sending = False
+        self._sending = self._open = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     # What a front does with it
@@ -113,6 +113,12 @@ class Handoff:
         if not self._sending:
             self._sending = True
             asyncio.get_running_loop().call_soon(self._send_events)
+
+    def opened(self) -> None:
+        """Says, now and after each new connection, that clients are let in here."""
+        self._open = True
+        if self._link is not None and self._welcomed:
+            self._link.send(encode(Kind.OPEN, ()))
 
     def _present(self) -> Link:
         if self._link is None or not self._welcomed:
@@ -196,6 +202,8 @@ class Handoff:
     def _connected(self) -> None:
         self._welcomed = True
         self.ready.set()
+        if self._open:
+            self.opened()
         if self._events:
             self._send_events()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -63,6 +64,7 @@ class Guest:
         self.pid = 0
         self.mark = ""
         self.since = time.time()
+        self.listening = False
         self.stored: list[int] = []
         self.others: list[list[object]] = []
         self.taken: asyncio.Future[str] | None = None
@@ -78,11 +80,9 @@ class Takeover:
         self._changed = asyncio.Event()
         self._server: asyncio.AbstractServer | None = None
 
-    async def serve(self, path: Path) -> None:
-        """Listens on a Unix socket that is made now; raises OSError."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(self._guest, str(path))
-        path.chmod(0o600)
+    async def serve(self, listening: socket.socket) -> None:
+        """Listens on a bound Unix socket."""
+        self._server = await asyncio.get_running_loop().create_unix_server(self._guest, sock=listening)
 
     def _guest(self) -> Link:
         guest = Guest()
@@ -106,6 +106,9 @@ class Takeover:
             self.engine.told(*words_of(frame, str, list))
         elif frame.kind is Kind.TAKEN:
             self._taken(guest, frame)
+        elif frame.kind is Kind.OPEN:
+            guest.listening = True
+            self._changed.set()
         else:
             raise FrameError(f"a front does not send {frame.kind.name}")
 

@@ -22,19 +22,23 @@ from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
+from relay.inbound.board import Board
 from relay.service.gate import save_for_ever
+from relay.service.inlet import Sockets, open_sockets
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
 from relay.service.relay import Relay
 from relay.service.rules import Rules
 from relay.service.settings import listener_context
-from relay.service.systemd import Notifier, listen_descriptors
+from relay.service.systemd import Channel, Notifier, listen_descriptors
 from relay.web.control import serve_control
 from relay.web.health import serve_health
 from relay.web.operator import Reloaded
 
 log = logging.getLogger("relay")
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOCK_S = 1.0
 STILL_S = 15.0  # how often a drain says what it waits for
 
 
@@ -44,7 +48,7 @@ class Busy(Exception):
 
 def run(config_path: Path) -> int:
     """Runs until SIGTERM or SIGINT; 0 after a clean stop, 1 when it could not start or broke."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     report = check_all(config_path)
     for problem in report.problems:
@@ -52,45 +56,66 @@ def run(config_path: Path) -> int:
     if report.problems or report.config is None:
         return 1
     try:
-        with data_lock(report.config.data):
-            return uvloop.run(Process(config_path, report).run())
+        with data_lock(report.config.data) as lock:
+            if report.config.workers:
+                from relay.service.supervisor import Supervisor  # noqa: PLC0415 - it knows this module
+
+                return Supervisor(config_path, report, lock).run()
+            return uvloop.run(Process(config_path, report, Notifier()).run())
     except (OSError, StoreBroken, Busy) as error:
         log.critical("the relay cannot run: %s", error)
         return 1
 
 
 @contextlib.contextmanager
-def data_lock(data: Path) -> Iterator[None]:
-    """Holds the data folder for this process: two writers would ruin the queue. Raises Busy."""
+def data_lock(data: Path) -> Iterator[int]:
+    """Holds the data folder for this process and those it forks: two writers would ruin the queue. Gives the
+    descriptor that holds it. Raises Busy."""
     data.mkdir(parents=True, exist_ok=True)
     handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(handle):
         os.close(handle)
         raise Busy(f"another relay runs on {data}: stop it, or give this one a data folder of its own") from None
     try:
-        yield
+        yield handle
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Whether the lock could be had; children of a relay that was killed may hold it for a moment longer."""
+    until = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 def rules_of(report: CheckReport) -> Rules:
     """What a reload replaces, from a report without problems."""
     assert report.policy is not None
-    return Rules(report.policy, report.credentials, time.time())
+    return Rules(report.policy, report.credentials, time.time(), report.files.mark, report.files.packed())
 
 
 class Process:
     """The relay as a process: signals in, exit code out."""
 
-    def __init__(self, config_path: Path, report: CheckReport) -> None:
+    def __init__(
+        self, config_path: Path, report: CheckReport, notifier: Notifier | Channel,
+        fronts: tuple[Board, Sockets] | None = None,
+    ) -> None:  # fmt: skip
         assert report.config is not None
         self.config_path = config_path
         self.config: Config = report.config
-        self.relay = Relay(report.config, rules_of(report))
+        self.fronts = fronts
+        self.relay = Relay(report.config, rules_of(report), fronts[0] if fronts else None)
         self.operator = RelayOperator(self.relay, reload_rules=self.reload, not_ready=self.not_ready)
-        self.notifier = Notifier()
+        self.notifier = notifier
         self.listening = False
         self.ended = asyncio.Event()
         self.reloading = asyncio.Lock()
@@ -104,7 +129,8 @@ class Process:
             return "stopping"
         if not self.listening:
             return "starting"
-        return self.relay.store.unhealthy_reason()
+        assert self.relay.doors is not None
+        return self.relay.store.unhealthy_reason() or self.relay.doors.closed_reason()
 
     async def run(self) -> int:
         """Starts, serves, stops."""
@@ -130,7 +156,7 @@ class Process:
             opened.push_async_callback(health.close)
             control = await serve_control(self.operator, config.control_socket)
             opened.push_async_callback(control.close)
-            await self.relay.listen(listen_descriptors())
+            await self.relay.listen(self.fronts[1] if self.fronts else open_sockets(config, listen_descriptors()))
             self._ready()
             await self.ended.wait()
             await self._stop()
@@ -146,11 +172,11 @@ class Process:
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")
         self.listening = True
-        for listener in relay.listeners:
-            for host, port in listener.addresses:
-                log.info("listener %s takes mail on %s port %d", listener.name, host, port)
+        assert relay.doors is not None
+        for listener in (listeners := relay.doors.listeners()):
+            log.info("listener %s takes mail on %s", listener["name"], listener["bind"])
         log.info("relay %s is ready; delivery: %s", self.config.hostname, self.config.delivery.mode)
-        self.notifier.tell("READY=1", f"STATUS=taking mail on {len(relay.listeners)} listeners")
+        self.notifier.tell("READY=1", f"STATUS=taking mail on {len(listeners)} listeners")
 
     def _side(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -184,7 +210,7 @@ class Process:
     async def _say_what_is_left(self) -> None:
         while True:
             await asyncio.sleep(STILL_S)
-            sessions = sum(len(one.reception.sessions) for one in self.relay.listeners)
+            sessions = self.relay.doors.sessions if self.relay.doors else 0
             jobs = [f"{job.waiting[0].message} to {job.waiting[0].domain}" for job in self.relay.dispatcher.jobs]
             log.info("still under way: %d sessions, %d deliveries %s", sessions, len(jobs), ", ".join(jobs[:5]))
 
