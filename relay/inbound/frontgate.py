@@ -17,6 +17,7 @@ from relay.policy.model import Stream
 from relay.queue.handoff import Handoff
 from relay.queue.store import StoreBusy
 
+
 class FrontGate(Gate):
     """The gate of one front."""
 

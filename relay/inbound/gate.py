@@ -94,9 +94,10 @@ class Gate:
         stream = decision.stream
         assert stream is not None, "asked only of mail that the policy takes"
         guard = stream.guard
-        if guard is not None and (finding := await self._finding(submission, headers, stream, guard)):
-            self._tell(submission, decision, stream.guard, finding)
-            decision = applied(self.policy(), decision, stream, finding, self.ways.get(stream.guard.to, ""))
+        finding = await self._finding(submission, headers, stream, guard) if guard is not None else None
+        if guard is not None and finding is not None:
+            self._tell(submission, decision, guard, finding)
+            decision = applied(self.policy(), decision, stream, finding, self.ways.get(guard.to, ""))
             if decision.stream is None or decision.refusal is not None:
                 return Passage(decision, stream, decision.refusal, "bulk-mail")
             stream = decision.stream

@@ -45,7 +45,7 @@ Recorded = Mapping[str, object] | None
 
 @dataclass(slots=True)
 class Intake:
-    """One relay's way in. `put` stores durably (with the size as it came in); `publish` tells of refusals (of acceptance the store tells).
+    """One relay's way in. `put` stores durably; `publish` tells of refusals (of acceptance the store tells).
     `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths. With
     `record_facts` the event log gets what the policies looked at; `held_by` names the brake that holds a
     message of that stream, credential and tags."""
@@ -56,7 +56,7 @@ class Intake:
     preparer: Preparer
     keys: KeyRing
     desk: SigningDesk
-    put: Callable[[Prepared, int], Awaitable[None]]
+    put: Callable[[Prepared], Awaitable[None]]
     publish: Callable[[Event], None]
     clock: Callable[[], float]
     verp_key: bytes
@@ -131,7 +131,7 @@ class Intake:
             facts=recorded, content=content,
         )  # fmt: skip
         try:
-            await self.put(message, submission.content.size)
+            await self.put(message)
         except Denied as denied:
             return self._refuse(submission, denied.reason, denied.reply, route=decision.route)
         except StoreFull as error:

@@ -66,12 +66,10 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A message handed over under the front's `number`. `size` is that of the message as it came in, before
-    preparation: quotas count that."""
+    """A message handed over under the front's `number`."""
 
     number: int
     message: Prepared
-    size: int
 
 
 def _nothing_else(text: str) -> NoReturn:
@@ -125,7 +123,7 @@ def _frame(kind: int, text: bytes, raw: bytes) -> Frame:
         raise FrameError(f"kind {kind}: {error}") from None
 
 
-def put_frame(number: int, message: Prepared, size: int, spooled: str = "") -> bytes:
+def put_frame(number: int, message: Prepared, spooled: str = "") -> bytes:
     """A message as a frame; with `spooled` its body is that file of the spool. Raises FrameError."""
     envelope, content = message.envelope, message.content
     words = (
@@ -134,7 +132,7 @@ def put_frame(number: int, message: Prepared, size: int, spooled: str = "") -> b
         message.priority, dict(message.tags), message.facts,
         envelope.sender, envelope.body, envelope.utf8, envelope.ret, envelope.envid,
         [(one.address, NOTIFY_WORDS[one.notify], one.orcpt) for one in envelope.recipients],
-        content.eight_bit, content.long_lines, len(content.header), content.body.size, spooled, size,
+        content.eight_bit, content.long_lines, len(content.header), content.body.size, spooled,
     )  # fmt: skip
     body = () if spooled else content.body.chunks()
     return encode(Kind.PUT, words, content.header, *body)
@@ -146,7 +144,7 @@ TYPES = (
     int, dict, dict,
     str, str, bool, str, str,
     list,
-    bool, bool, int, int, str, int,
+    bool, bool, int, int, str,
 )  # fmt: skip
 FACTS = 15  # None where facts are not recorded
 
@@ -162,7 +160,7 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
             raise FrameError(f"field {place} of a message is {type(word).__name__}, not {wanted.__name__}")
     (number, id_, received_at, due_at, return_path, stream, pool, route, credential, client, listener, held_by, held,
      priority, tags, facts, sender, body_type, utf8, ret, envid, rows, eight_bit, long_lines, header_size, body_size,
-     spooled, size) = words  # fmt: skip
+     spooled) = words  # fmt: skip
     if not SAFE_ID.fullmatch(id_):
         raise FrameError("a message with an id that is none")
     if not _texts(tags):
@@ -172,7 +170,7 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
     return Put(number, Prepared(
         id_, received_at, due_at, envelope, return_path, stream, pool, route, credential, client, listener,
         held, priority, held_by, tags, facts, content=content,
-    ), size)  # fmt: skip
+    ))  # fmt: skip
 
 
 def _recipients(rows: list[Any]) -> tuple[Recipient, ...]:

@@ -79,9 +79,9 @@ class Handoff:
 
     # What a front does with it
 
-    async def put(self, message: Prepared, size: int) -> None:
-        """Has a message stored; durable on return. `size`: as it came in. Raises StoreFull, StoreBusy, StoreBroken
-        or Denied; after any but a lost connection the message is not there."""
+    async def put(self, message: Prepared) -> None:
+        """Has a message stored; durable on return. Raises StoreFull, StoreBusy, StoreBroken or Denied; after
+        any but a lost connection the message is not there."""
         self._present()
         content = message.content
         spooled = self.spool.name_of(content.body) if isinstance(content.body, FileBody) else ""
@@ -90,7 +90,7 @@ class Handoff:
             unnamed = await asyncio.to_thread(self.spool.write, content.body)
             spooled = self.spool.name_of(unnamed)
         try:
-            await self._asked(lambda number: put_frame(number, message, size, spooled))
+            await self._asked(lambda number: put_frame(number, message, spooled))
         finally:
             if unnamed is not None:
                 Path(unnamed.path).unlink(missing_ok=True)  # gone when the engine has taken it
@@ -182,7 +182,7 @@ class Handoff:
             if type(row) is not list or len(row) < 3:
                 raise FrameError("an answer that is none")
             number, kind, *rest = row
-            fault = Denied(rest[0], Reply(*rest[1:3], tuple(rest[3]))) if kind == "denied" else FAULTS[kind](rest[0])
+            fault = _denied(*rest) if kind == "denied" else FAULTS[kind](rest[0])
             _, future = self._waiting.pop(number, (0.0, None))
             if future is not None and not future.done():
                 future.set_exception(fault)
@@ -252,3 +252,7 @@ class Handoff:
         await asyncio.sleep(0)  # `Link.send` writes in the next turn
         if self._link is not None:
             self._link.finish()
+
+
+def _denied(reason: str, code: int, enhanced: str, lines: list[str]) -> Denied:
+    return Denied(reason, Reply(code, enhanced, tuple(lines)))

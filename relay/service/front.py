@@ -43,11 +43,8 @@ class Front:
             policy=self.policy, signing=self._signing, publish=self.handoff.publish, clock=time.time, ways=ways(config)
         )
         self.gate.handoff = self.handoff
-        share = Share(board, number, RemoteGuesses(self.handoff))
-        self.inlet = Inlet(
-            config, self.rules, Ways(self.gate, self.handoff.put, self.handoff.publish, spool),
-            policy=self.policy, keys=self.keys, desk=self.desk, share=share,
-        )  # fmt: skip
+        self.share, self.spool = Share(board, number, RemoteGuesses(self.handoff)), spool
+        self.inlet: Inlet | None = None
         self.ended = asyncio.Event()
 
     def policy(self) -> Policy:
@@ -67,18 +64,26 @@ class Front:
         await asyncio.wait([ready, ended], return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not ended.done():
-            await self.inlet.listen(self.sockets)
-            self.handoff.opened()
-            log.info("takes mail")
+            await self._let_in()
         await ended
         broken = connecting.done()
-        await asyncio.gather(*(one.drain(self.config.drain_s) for one in self.inlet.listeners))
-        await self.inlet.close()
+        if self.inlet is not None:
+            await asyncio.gather(*(one.drain(self.config.drain_s) for one in self.inlet.listeners))
+            await self.inlet.close()
         self.desk.close()
         await self.handoff.close()
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         return 1 if broken else 0
+
+    async def _let_in(self) -> None:
+        ways_on = Ways(self.gate, self.handoff.put, self.handoff.publish, self.spool)
+        self.inlet = Inlet(
+            self.config, self.rules, ways_on, policy=self.policy, keys=self.keys, desk=self.desk, share=self.share
+        )
+        await self.inlet.listen(self.sockets)
+        self.handoff.opened()
+        log.info("takes mail")
 
     async def take(self, mark: str, files: bytes) -> str:
         """Takes the rules in force; returns what is wrong with them here, and goes on with the old ones then."""
@@ -95,7 +100,8 @@ class Front:
         self.config, self.rules = config, _rules(report)
         self.keys.refresh()
         self.gate.ways = ways(config)
-        self.inlet.take(config, self.rules, contexts)
+        if self.inlet is not None:
+            self.inlet.take(config, self.rules, contexts)
         log.info("has taken the rules %s", mark)
         return ""
 

@@ -26,6 +26,7 @@ from relay.service.keyfile import secret_file
 from relay.service.rules import Rules
 from relay.service.settings import credential_standings, listener_context, listener_settings, listener_standings
 
+RETURN_PATH_KEY = "return-path.key"
 Sockets = Mapping[str, Sequence[socket.socket]]
 HeldBy = Callable[[str, str, Mapping[str, str]], str]
 
@@ -60,7 +61,7 @@ class Ways:
     """Where mail and news go from here."""
 
     gate: Gate
-    put: Callable[[Prepared, int], Awaitable[None]]
+    put: Callable[[Prepared], Awaitable[None]]
     publish: Callable[[Event], None]
     spool: Spool
     held_by: HeldBy = lambda *_: ""
@@ -84,7 +85,7 @@ class Inlet:
             policy=policy, access=self.access, gate=ways.gate,
             preparer=Preparer(config.hostname, postmaster=config.postmaster),
             keys=keys, desk=desk, put=ways.put, publish=ways.publish, clock=time.time,
-            verp_key=secret_file(config.data / "return-path.key"),
+            verp_key=secret_file(config.data / RETURN_PATH_KEY),
             listeners=listener_standings(config), credentials=credential_standings(rules.credentials),
             record_facts=config.events.facts, held_by=ways.held_by,
         )  # fmt: skip

@@ -162,7 +162,8 @@ class RelayOperator(ShapingAnswers):
         return Status(
             version=__version__, hostname=relay.config.hostname, pid=os.getpid(), started_at=relay.started_at,
             ready=self.not_ready(), delivery=relay.config.delivery.mode,
-            listeners=relay.doors.listeners(), fronts=relay.doors.fronts(),
+            listeners=relay.doors.listeners() if relay.doors else [],
+            fronts=relay.doors.fronts() if relay.doors else [],
             accepted=tally.accepted, queued=sum(tally.queued.values()), held=sum(tally.held.values()),
             ends=dict(tally.ends), gap=tally.gap,
             objectives={name: self._objective(name) for name in relay.objectives.trackers},

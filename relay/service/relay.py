@@ -54,7 +54,8 @@ from relay.queue.takeover import Takeover
 from relay.service.doors import Doors, OwnDoors
 from relay.service.fronts import Counter, FrontDoors
 from relay.service.gate import open_gate, save_counts, take_limits
-from relay.service.inlet import Inlet, Sockets, Ways
+from relay.service.inlet import RETURN_PATH_KEY, Inlet, Sockets, Ways
+from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
 from relay.service.rules import Rules
 from relay.service.settings import (
@@ -122,6 +123,7 @@ class Relay:
             config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
         )
         self._opened.push_async_callback(save_counts, self.gate, self.store)
+        secret_file(config.data / RETURN_PATH_KEY)  # made before fronts look for it
 
     async def _start_sandbox(self) -> int:
         if self.config.delivery.mode != SANDBOX:
@@ -167,7 +169,7 @@ class Relay:
 
     def _own_doors(self, sockets: Sockets) -> Doors:
         ways = Ways(
-            self.gate, self._put, self.bus.publish, self.store.spool, self.shaping.held_by,
+            self.gate, self.store.put, self.bus.publish, self.store.spool, self.shaping.held_by,
             self.metrics.connections.labels("in").inc,
         )  # fmt: skip
         inlet = Inlet(self.config, self.rules, ways, policy=self.policy, keys=self.keys, desk=self.desk)
@@ -180,10 +182,6 @@ class Relay:
         )  # fmt: skip
         takeover = Takeover(counter, self.store.spool, mark=self.rules.mark, files=self.rules.files)
         return FrontDoors(takeover, board, sockets, path=self.config.handoff_socket, metrics=self.metrics)
-
-    async def _put(self, message: Prepared, size: int) -> None:
-        """The hand-over inside one process; its gate has counted the size."""
-        await self.store.put(message)
 
     def take(self, config: Config, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
         """Replaces policy, credentials, keys, certificates and the listeners' settings in one step; mail

@@ -20,9 +20,9 @@ from relay.config.model import Config
 from relay.core.events import Event
 from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
+from relay.inbound.board import Board
 from relay.queue.store import StoreBroken
 from relay.service.changes import in_force, restart_notes
-from relay.inbound.board import Board
 from relay.service.gate import save_for_ever
 from relay.service.inlet import Sockets, open_sockets
 from relay.service.objectives import keep_for_ever

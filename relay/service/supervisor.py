@@ -21,7 +21,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -163,8 +162,8 @@ class Supervisor:
             code = self._engine() if number == ENGINE else self._front(number)
         except OSError as error:
             log.critical("cannot run: %s", error)
-        except BaseException:
-            traceback.print_exc()
+        except Exception:
+            log.critical("a fault of ours", exc_info=True)
         finally:
             logging.shutdown()
             sys.stdout.flush()
