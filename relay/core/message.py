@@ -14,8 +14,9 @@ class Prepared:
     """What `queue.put` stores. `envelope` is the client's own (reports go to its sender); `return_path`
     is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
     A message with `held` waits for an operator; `held_by` says which brake holds it. `listener`, `priority` (its
-    stream's, for the order of commits) and `facts` (what the policies looked at, for the event log:
-    `policy.recorded`) are known only while it is fresh."""
+    stream's, for the order of commits), `facts` (what the policies looked at, for the event log:
+    `policy.recorded`) and `came_bytes` (its size as it came in, which quotas count) are known only while it is
+    fresh."""
 
     id: str
     received_at: float
@@ -33,6 +34,7 @@ class Prepared:
     held_by: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] | None = None
+    came_bytes: int = 0
     content: Content = field(repr=False, kw_only=True)
 
     @property

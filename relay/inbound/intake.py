@@ -128,7 +128,7 @@ class Intake:
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            facts=recorded, content=content,
+            facts=recorded, came_bytes=submission.content.size, content=content,
         )  # fmt: skip
         try:
             await self.put(message)

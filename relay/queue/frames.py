@@ -133,6 +133,7 @@ def put_frame(number: int, message: Prepared, spooled: str = "") -> bytes:
         envelope.sender, envelope.body, envelope.utf8, envelope.ret, envelope.envid,
         [(one.address, NOTIFY_WORDS[one.notify], one.orcpt) for one in envelope.recipients],
         content.eight_bit, content.long_lines, len(content.header), content.body.size, spooled,
+        message.came_bytes,
     )  # fmt: skip
     body = () if spooled else content.body.chunks()
     return encode(Kind.PUT, words, content.header, *body)
@@ -145,6 +146,7 @@ TYPES = (
     str, str, bool, str, str,
     list,
     bool, bool, int, int, str,
+    int,
 )  # fmt: skip
 FACTS = 15  # None where facts are not recorded
 
@@ -160,7 +162,7 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
             raise FrameError(f"field {place} of a message is {type(word).__name__}, not {wanted.__name__}")
     (number, id_, received_at, due_at, return_path, stream, pool, route, credential, client, listener, held_by, held,
      priority, tags, facts, sender, body_type, utf8, ret, envid, rows, eight_bit, long_lines, header_size, body_size,
-     spooled) = words  # fmt: skip
+     spooled, came_bytes) = words  # fmt: skip
     if not SAFE_ID.fullmatch(id_):
         raise FrameError("a message with an id that is none")
     if not _texts(tags):
@@ -169,7 +171,7 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
     content = Content(*_parts(frame.raw, header_size, body_size, spooled, spool_body), eight_bit, long_lines)
     return Put(number, Prepared(
         id_, received_at, due_at, envelope, return_path, stream, pool, route, credential, client, listener,
-        held, priority, held_by, tags, facts, content=content,
+        held, priority, held_by, tags, facts, came_bytes, content=content,
     ))  # fmt: skip
 
 

@@ -54,7 +54,7 @@ class Counter:
         if stream is None:  # a reload took it away between the decision and now
             return message, lambda stored: None
         client = Client(message.client, 0, "", message.listener, message.credential)
-        amount = (message.content.size, len(message.envelope.recipients))
+        amount = (message.came_bytes, len(message.envelope.recipients))
         passage = self.gate.admit(client, amount, Decision(stream, message.route), stream)
         if passage.refusal is not None:
             raise Denied(passage.reason, passage.refusal)

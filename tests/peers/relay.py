@@ -27,6 +27,7 @@ SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 QUEUED_ID = re.compile(r"\b([0-9a-hjkmnp-tv-z]{19})\b")
 Done = subprocess.CompletedProcess[bytes]
 Extra = Mapping[str, Any] | None
+WORKERS = int(os.environ.get("RELAY_TEST_WORKERS", "0"))  # every scenario can be played with fronts
 RETRY = {"after": ["300ms", "500ms"], "then": "1s", "expire": "30s"}
 
 
@@ -189,6 +190,7 @@ class Relay:
             "dns": {"servers": [names.server]},
             "metrics": {"bind": f"127.0.0.1:{self.metrics_port}"},
             "drain": "5s",
+            "workers": WORKERS,
             **(config or {}),
         }
 
