@@ -36,6 +36,7 @@ from relay.queue.frames import (
 from relay.queue.link import Link
 from relay.queue.spool import FileBody, Spool
 from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.writing import fault
 
 log = logging.getLogger("relay.queue")
 
@@ -85,15 +86,20 @@ class Handoff:
         self._present()
         content = message.content
         spooled = self.spool.name_of(content.body) if isinstance(content.body, FileBody) else ""
-        unnamed = None
         if isinstance(content.body, MemoryBody) and content.body.size > INLINE_BYTES:
-            unnamed = await asyncio.to_thread(self.spool.write, content.body)
-            spooled = self.spool.name_of(unnamed)
-        try:
+            await self._put_large(message, content.body)
+        else:
             await self._asked(lambda number: put_frame(number, message, spooled))
+
+    async def _put_large(self, message: Prepared, body: MemoryBody) -> None:
+        try:
+            file = await asyncio.to_thread(self.spool.write, body)
+        except OSError as error:
+            raise fault(error) from error
+        try:
+            await self._asked(lambda number: put_frame(number, message, self.spool.name_of(file)))
         finally:
-            if unnamed is not None:
-                Path(unnamed.path).unlink(missing_ok=True)  # gone when the engine has taken it
+            file.discard()
 
     async def ask(self, question: str, *arguments: object) -> Any:
         """The engine's answer to a question about what it counts."""

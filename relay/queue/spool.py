@@ -30,6 +30,10 @@ class FileBody:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
+    def discard(self) -> None:
+        """Deletes the file, unless it has moved."""
+        Path(self.path).unlink(missing_ok=True)
+
 
 class SpoolWriter:
     """A body on its way in. Either `finish` or `abandon` ends it."""

@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from relay.core.events import Event
@@ -154,7 +153,7 @@ class Takeover:
     def _clean(self, message: Prepared) -> None:
         """Deletes the body of a message that was not stored, wherever it lies."""
         if isinstance(message.content.body, FileBody):
-            Path(message.content.body.path).unlink(missing_ok=True)
+            message.content.body.discard()
 
     def _refuse(self, guest: Guest, number: int, error: BaseException) -> None:
         self._soon(guest)

@@ -28,6 +28,10 @@ class Doors(Protocol):
         """Takes what a reload changed, as far as it is known here."""
         ...
 
+    async def spread(self, rules: Rules) -> list[str]:
+        """Has other processes take the rules, too; what is to be said of those that did not."""
+        ...
+
     def measure(self) -> None:
         """Brings the metrics up to date."""
         ...
@@ -69,6 +73,10 @@ class OwnDoors:
     def closed_reason(self) -> str:
         """They are open until they are drained."""
         return ""
+
+    async def spread(self, rules: Rules) -> list[str]:
+        """There is nobody else."""
+        return []
 
     def measure(self) -> None:
         """Each connection is counted as it comes and goes."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -115,7 +117,16 @@ class FrontDoors:
         return "" if self._listening else "no front takes mail"
 
     def take(self, config: Config, rules: Rules, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
-        """Fronts are told apart, by `take_rules`."""
+        """Fronts are told by `spread`."""
+
+    async def spread(self, rules: Rules) -> list[str]:
+        """Has every front take the rules. One that cannot is told to go; its successor begins with them."""
+        problems = await self.takeover.take_rules(rules.mark, rules.files, TAKE_S)
+        for number, problem in problems.items():
+            log.error("front %d is started anew, as it does not take the rules: %s", number, problem)
+            if (pid := self.board.life(number).pid) > 0:
+                os.kill(pid, signal.SIGTERM)
+        return [f"front {number} is started anew: {problem}" for number, problem in problems.items()]
 
     def measure(self) -> None:
         """Connections, fronts alive and started again, from the board."""

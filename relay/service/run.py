@@ -30,7 +30,7 @@ from relay.service.operator import RelayOperator
 from relay.service.relay import Relay
 from relay.service.rules import Rules
 from relay.service.settings import listener_context
-from relay.service.systemd import Channel, Notifier, listen_descriptors
+from relay.service.systemd import RELOADED, Channel, Notifier, listen_descriptors
 from relay.web.control import serve_control
 from relay.web.health import serve_health
 from relay.web.operator import Reloaded
@@ -243,8 +243,16 @@ class Process:
                 problems = [f"certificates: {error}"]
             else:
                 self.config, notes = config, restart_notes(waiting)
+                notes += await self._spread()
         self._say_reloaded(problems, notes)
         return Reloaded(problems=problems, notes=notes)
+
+    async def _spread(self) -> list[str]:
+        """The rules are in force everywhere when this returns."""
+        if self.fronts is None or self.relay.doors is None:
+            return []
+        self.notifier.tell(f"{RELOADED}{self.relay.rules.mark}")
+        return await self.relay.doors.spread(self.relay.rules)
 
     def _say_reloaded(self, problems: list[str], notes: list[str]) -> None:
         for problem in problems:

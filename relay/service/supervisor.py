@@ -32,7 +32,7 @@ from relay.queue.spool import Spool
 from relay.service.front import Front
 from relay.service.inlet import open_sockets
 from relay.service.run import LOG_FORMAT, Process
-from relay.service.systemd import Channel, Notifier, listen_descriptors
+from relay.service.systemd import RELOADED, Channel, Notifier, listen_descriptors
 
 log = logging.getLogger("relay")
 
@@ -41,7 +41,6 @@ WELL_S = 10.0  # a process that lived so long is started again at once
 PAUSES_S = (0.0, 0.2, 1.0, 2.0, 5.0)  # before a process that keeps dying is started again
 TRIES = 10  # engines that never came up, one after the other: then the relay ends, and systemd is told
 LATE_S = 20.0  # more than the drain: what then still runs is killed
-RELOADED = "X_RELOADED="  # the engine tells its supervisor which rules are in force now
 
 
 class Supervisor:
@@ -143,7 +142,7 @@ class Supervisor:
         if pid == 0:
             self._be(number)
         self.children[pid] = number
-        self.board.started(number, pid, time.time(), again=number in self.deaths or self.board.life(number).since > 0)
+        self.board.started(number, pid, time.time(), again=self.board.life(number).since > 0)
 
     def _be(self, number: int) -> None:
         """In the child, for the rest of its life."""

@@ -7,6 +7,7 @@ import os
 import socket
 
 FIRST_DESCRIPTOR = 3
+RELOADED = "X_RELOADED="  # the engine tells its supervisor which rules are in force; systemd passes over X_ (sd_notify)
 
 
 def listen_descriptors() -> dict[str, list[int]]:

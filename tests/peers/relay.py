@@ -33,7 +33,7 @@ RETRY = {"after": ["300ms", "500ms"], "then": "1s", "expire": "30s"}
 
 class Relay:
     """A relay that delivers by the name server's MX records to the peers' common port. `delivery`, `config`,
-    `stream`, `policy` and `source` are merged over what is made here; `keys` are installed for shop.test."""
+    `listener`, `stream`, `policy` and `source` are merged over what is made here; `keys` are installed for shop.test."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Relay:
         stream: Extra = None,
         policy: Extra = None,
         provider: Extra = None,
+        listener: Extra = None,
     ) -> None:
         self.home = place.room("relay")
         self.smtp_port, self.metrics_port = free_port(), free_port()
@@ -55,7 +56,7 @@ class Relay:
             self._write(f"data/dkim/shop.test/{selector}.pem", key.pem, mode=0o600)
         policies = yaml.safe_dump(_policy(keys, stream, policy, provider), sort_keys=False)
         self._write("policies/all.yaml", policies.encode())
-        self._write("relay.yaml", yaml.safe_dump(self._settings(place, names, delivery, config)).encode())
+        self._write("relay.yaml", yaml.safe_dump(self._settings(place, names, delivery, config, listener)).encode())
 
     def start(self) -> Relay:
         """Starts the process and waits until it says that it takes mail."""
@@ -179,13 +180,16 @@ class Relay:
         file.write_bytes(content)
         file.chmod(mode)
 
-    def _settings(self, place: Place, names: NameServer, delivery: Extra, config: Extra) -> dict[str, Any]:
+    def _settings(
+        self, place: Place, names: NameServer, delivery: Extra, config: Extra, listener: Extra
+    ) -> dict[str, Any]:
+        apps = {"bind": f"127.0.0.1:{self.smtp_port}", "networks": ["127.0.0.0/8"], **(listener or {})}
         leaving = {"mode": "mx", "port": place.port, "allow_targets": ["127.0.0.0/8"]}
         return {
             "hostname": HOSTNAME,
             "data": "data",
             "policies": "policies",
-            "listeners": {"apps": {"bind": f"127.0.0.1:{self.smtp_port}", "networks": ["127.0.0.0/8"]}},
+            "listeners": {"apps": apps},
             "delivery": {**leaving, **(delivery or {})},
             "dns": {"servers": [names.server]},
             "metrics": {"bind": f"127.0.0.1:{self.metrics_port}"},
