@@ -33,7 +33,8 @@ RETRY = {"after": ["300ms", "500ms"], "then": "1s", "expire": "30s"}
 
 class Relay:
     """A relay that delivers by the name server's MX records to the peers' common port. `delivery`, `config`,
-    `listener`, `stream`, `policy` and `source` are merged over what is made here; `keys` are installed for shop.test."""
+    `listener`, `stream`, `policy` and `provider` are merged over what is made here; `keys` are installed for
+    shop.test."""
 
     def __init__(
         self,
