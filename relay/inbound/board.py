@@ -80,6 +80,15 @@ class Board:
         """Those at one front."""
         return self._counts[self._each * number + self._at(listener)]
 
+    def is_ahead(self, number: int, listener: str) -> bool:
+        """Whether a front has at least two connections more than another that lives."""
+        at = self._at(listener)
+        mine = self._counts[self._each * number + at]
+        return any(
+            self._counts[self._each * other + at] + 1 < mine and self._lives[FIELDS * other + PID]
+            for other in self.numbers
+        )
+
     def of_client(self, listener: str, client: str) -> int:
         """Open connections of a client there, or a few more."""
         places = [self._at(listener) + place for place in self._places(client)]

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from relay.config.model import Config
 from relay.core.events import Event
@@ -103,7 +104,8 @@ class Inlet:
                 on_connection=self.ways.on_connection, spool=self.ways.spool,
                 seats=Seats(share.board, share.number, name) if share else None,
             )  # fmt: skip
-            self.listeners.append(Listener(reception, sockets[name]))
+            ahead = partial(share.board.is_ahead, share.number, name) if share else None
+            self.listeners.append(Listener(reception, sockets[name], ahead))
         for listener in self.listeners:
             await listener.start()
 
