@@ -194,7 +194,7 @@ class Config(Entry):
     metrics: Metrics = Metrics()
     control: Control = Control()
     events: Events = Events()
-    workers: Workers = 0
+    workers: Workers = Field(default_factory=lambda: parse_workers("auto"))
     drain_s: Wait = Field(default=30.0, alias="drain")
     memory_budget_bytes: Size = Field(default=64 << 20, alias="memory_budget", ge=1 << 20)
 
