@@ -7,12 +7,14 @@ import re
 import signal
 import smtplib
 import socket
+import struct
+import sys
 import threading
 
 import pytest
 
-from tests.peers.place import free_port, wait_for
-from tests.peers.relay import submit
+from tests.peers.place import Program, free_port, wait_for
+from tests.peers.relay import ROOT, submit
 from tests.peers.test_e2e_crash import Client, numbers
 
 pytestmark = pytest.mark.peers
@@ -241,3 +243,46 @@ def test_a_stop_finishes_the_message_under_way_and_sends_the_idle_away(relay, re
     one.program = None
     one.start()
     one.idle()
+
+
+def test_systemd_hears_of_the_main_process_alone_and_its_sockets_serve_every_front(relay, receive):
+    """sd_listen_fds(3) and sd_notify(3), as systemd does it with `NotifyAccess=main`."""
+    receive()
+    one = relay(config={"workers": FRONTS})
+    one.stop()
+    told = one.home / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, socket.create_server(
+        ("127.0.0.1", one.smtp_port), backlog=50
+    ) as handed:
+        notify.bind(str(told))
+        notify.settimeout(30)
+        notify.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        script = f"exec 3<&{handed.fileno()}; LISTEN_PID=$$ exec {sys.executable} -m relay serve --config {one.config}"
+        environment = {
+            **one.environment(), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "apps", "NOTIFY_SOCKET": str(told),
+            "WATCHDOG_USEC": "400000",
+        }  # fmt: skip
+        one.program = Program(
+            ["/bin/bash", "-c", script], one.home / "log", cwd=ROOT, env=environment, pass_fds=[handed.fileno()]
+        )
+        heard, senders = heard_until(notify, "WATCHDOG=1")
+        assert "READY=1" in heard
+        with one.smtp() as smtp:
+            submit(smtp, SENDER, YOU, HELLO)
+        assert senders == {one.program.process.pid}
+        one.program.process.send_signal(signal.SIGHUP)
+        more, _ = heard_until(notify, "READY=1")
+        assert "RELOADING=1" in more
+        one.stop()
+        heard_until(notify, "STOPPING=1")
+        assert not [line for line in heard + more if line.startswith("X_")]
+
+
+def heard_until(notify, wanted):
+    """Every line up to the wanted one, and the pids that said them."""
+    lines, senders = [], set()
+    while wanted not in lines:
+        data, [(_, _, credentials)], *_ = notify.recvmsg(4096, socket.CMSG_SPACE(12))
+        lines += data.decode().split("\n")
+        senders.add(struct.unpack("3i", credentials)[0])
+    return lines, senders
