@@ -111,7 +111,7 @@ def test_the_rules_in_force_are_the_files_that_were_read(tmp_path):
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"a": 1}', b"\xff"])
 def test_files_that_are_none(data):
-    with pytest.raises(ValueError, match="JSON|line|files|decode|Expecting"):
+    with pytest.raises(ValueError, match=r"line|files|decode"):
         Files.unpacked(data)
 
 
