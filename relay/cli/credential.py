@@ -44,6 +44,9 @@ def add(
     network: Networks = None,
     rate: Annotated[str, typer.Option(metavar="N/min", help="Recipients in any second, minute, hour.")] = "",
     daily: Annotated[int, typer.Option(min=0, help="Recipients a day (UTC); 0: no limit.")] = 0,
+    send_ahead: Annotated[
+        str, typer.Option(metavar="7d", help="How far ahead X-Relay-Send-At may be.")
+    ] = "",
     note: Annotated[str, typer.Option(help="Whose it is.")] = "",
     password_file: Annotated[
         Path | None,
@@ -71,6 +74,7 @@ def add(
         networks=networks,
         rate=pace,
         daily=daily,
+        send_ahead=_duration(send_ahead),
         note=note,
         created=time.strftime("%Y-%m-%d", time.gmtime()),
     )
@@ -91,6 +95,7 @@ def list_credentials(as_json: JsonOption = False, config: ConfigOption = None) -
             "networks": [str(network) for network in one.networks],
             "rate": one.rate.text if one.rate else "",
             "daily": one.daily,
+            "send_ahead": one.send_ahead,
             "created": one.created,
             "note": one.note,
         }
@@ -176,6 +181,16 @@ def _pace(text: str) -> Pace | None:
         return parse_pace(text) if text else None
     except ValueError as error:
         raise Misused(f"--rate: {error}") from None
+
+
+def _duration(text: str) -> str:
+    from relay.policy.quantities import parse_duration
+
+    try:
+        parse_duration(text or "0s")
+    except ValueError as error:
+        raise Misused(f"--send-ahead: {error}") from None
+    return text
 
 
 def _show_new(name: str, password: str | None, path: Path, *, as_json: bool) -> None:

@@ -141,7 +141,7 @@ def event_line(row: dict[str, Any]) -> str:
     if mx := row.get("mx"):
         words.append(f"via {mx}")
     code = " ".join(str(row[name]) for name in ("code", "enhanced") if row.get(name))
-    words += [code, str(row.get("text") or row.get("reason") or "")]
+    words += [code, str(row.get("text") or row.get("reason") or row.get("seen") or "")]
     return clean(" ".join(word for word in words if word))
 
 

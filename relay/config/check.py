@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from relay.config.crosscheck import config_notes
+from relay.config.crosscheck import config_notes, unheard
 from relay.config.files import Files
 from relay.config.model import Config
 from relay.config.paths import read_secret
@@ -59,6 +59,7 @@ def check_all(path: Path | str, *, now: datetime | None = None) -> CheckReport:
         for stream in report.policy.streams.values():
             for signing in stream.signings:
                 _check_signing(report, config, stream, signing)
+        report.notes += unheard(config, report.policy)
         check_sources(report.policy, now or datetime.now(UTC), report.problems, report.notes)
     _check_certificate(report, config, now or datetime.now(UTC))
     report.problems = sorted(set(report.problems))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.config.model import Config, Listener
+from relay.core.address import AddressError, parse_path
 from relay.core.pattern import compile_pattern
+from relay.policy.model import Policy
 from relay.policy.quantities import Endpoint
 from relay.policy.strict import Problem
 
 # A network wider than these makes an open relay: 10.0.0.0/8 and fc00::/7 are the widest private ones.
 WIDEST = {4: 8, 6: 7}
+
+OF_CLIENTS = ("networks", "auth", "stream", "streams", "senders", "rate", "daily", "send_ahead")
 
 Complaint = tuple[tuple[str | int, ...], str, str]  # path of the setting, message, hint
 
@@ -24,6 +28,7 @@ def check_config(config: Config) -> list[Problem]:
 def _listeners(config: Config) -> Iterator[Complaint]:
     for name, listener in config.listeners.items():
         path = ("listeners", name)
+        yield from _reports(path, listener)
         if listener.tls != "none" and config.tls is None:
             yield (
                 (*path, "tls"),
@@ -36,7 +41,7 @@ def _listeners(config: Config) -> Iterator[Complaint]:
                 f"`auth: {listener.auth}` needs credentials",
                 "add `credentials: PATH` at the top level and `relay credential add`",
             )
-        if not listener.networks and listener.auth == "none":
+        if not listener.networks and listener.auth == "none" and listener.accepts == "mail":
             yield (
                 path,
                 f"nobody may send through `{name}`",
@@ -54,6 +59,33 @@ def _listeners(config: Config) -> Iterator[Complaint]:
                 yield (*path, "senders", number), reason, ""
 
 
+def _reports(path: tuple[str, str], listener: Listener) -> Iterator[Complaint]:
+    """A listener for bounces takes reports from anyone and mail from nobody."""
+    if listener.accepts == "mail":
+        if listener.feedback:
+            hint = "write `accepts: bounces`, on a port of its own"
+            yield (*path, "feedback"), "`feedback:` is only for a listener with `accepts: bounces`", hint
+        return
+    for key in OF_CLIENTS:
+        if getattr(listener, key) != Listener.model_fields[key].get_default(call_default_factory=True):
+            yield (
+                (*path, key),
+                f"`{key}:` is for listeners that take mail, and this one takes reports alone, from anyone",
+                "remove it, or take mail on a listener of its own",
+            )
+    for number, address in enumerate(listener.feedback):
+        if not _is_address(address):
+            hint = "write the addresses that feedback loops report to: fbl@example.com"
+            yield (*path, "feedback", number), f"`{address}` is no address", hint
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return "@" in parse_path(f"<{text}>", null=False, utf8=True)[0]
+    except AddressError:
+        return False
+
+
 def config_notes(config: Config) -> list[Problem]:
     """What is allowed and worth a second look."""
     return [
@@ -65,6 +97,21 @@ def config_notes(config: Config) -> list[Problem]:
         for name, listener in config.listeners.items()
         if listener.clear_auth
     ]
+
+
+def unheard(config: Config, policy: Policy) -> list[Problem]:
+    """Brakes on complaints where no listener takes any."""
+    if any(one.accepts == "bounces" for one in config.listeners.values()):
+        return []
+    rules = [rule for stream in policy.streams.values() for rule in stream.brakes if rule.rate == "complaint_rate"]
+    places = [rule.where.rpartition(":") for rule in rules]
+    return [
+        Problem(
+            file, int(line), 1, "this brake counts nothing: no listener takes complaints",
+            "add `bounces: {bind: \"0.0.0.0:25\", accepts: bounces}` to `listeners:` when providers report to you",
+        )
+        for file, _, line in places
+    ]  # fmt: skip
 
 
 def _too_wide(path: tuple[str, str], listener: Listener) -> Iterator[Complaint]:

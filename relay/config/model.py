@@ -75,6 +75,8 @@ class Listener(Entry):
     """One address on which clients submit mail, and who they may be."""
 
     bind: Bind
+    accepts: Literal["mail", "bounces"] = "mail"
+    feedback: list[Text] = Field(default_factory=list)
     networks: list[Network] = Field(default_factory=list)
     tls: Literal["none", "starttls", "implicit"] = "none"
     auth: Literal["none", "optional", "required"] = "none"
@@ -84,6 +86,7 @@ class Listener(Entry):
     profile: Literal["modern", "legacy"] = "modern"
     rate: PaceOf | None = None
     daily: Count | None = None
+    send_ahead: Duration = 0.0  # how far ahead X-Relay-Send-At may be
     auth_clear: Flag | None = None  # whether passwords may come in clear text; none: only with profile legacy
     max_connections: Count = 1000
     max_connections_per_client: Count = 100
@@ -104,6 +107,10 @@ class Listener(Entry):
         """Whether AUTH is offered to clients without TLS."""
         clear = self.profile == "legacy" if self.auth_clear is None else self.auth_clear
         return clear and self.auth != "none" and self.tls != "implicit"
+
+
+def _takes_mail(listener: dict[str, Any]) -> bool:
+    return bool(listener.get("accepts", "mail") == "mail")
 
 
 class Certificate(Entry):
@@ -214,7 +221,7 @@ class Config(Entry):
             values["postmaster"] = f"postmaster@{parent if '.' in parent else hostname}"
         if values.get("credentials") and isinstance(listeners := values.get("listeners"), dict):
             values["listeners"] = {
-                name: {"auth": "optional", **one} if isinstance(one, dict) else one
+                name: {"auth": "optional", **one} if isinstance(one, dict) and _takes_mail(one) else one
                 for name, one in listeners.items()
             }
         return values

@@ -5,6 +5,7 @@
 2. A rule trips when its share is above the limit and enough was counted; its trip is in force until its time
    is over or an operator releases it. Then the key is counted anew.
 3. While a trip is in force nothing more is counted for its key.
+4. A complaint, or a bounce that comes after delivery, is a share of what was delivered: it adds a hit and no mail.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ OPERATOR = "operator"  # the rule of a pause that nobody's figures asked for
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What came of one recipient: `name` delivered, deferred, bounced or expired; `kind` the bounce class;
-    `reached`: a host was asked."""
+    """What came of one recipient: `name` delivered, deferred, bounced or expired, or what was heard of one that had
+    been delivered: complained, bounced_late; `kind` the bounce class; `reached`: a host was asked."""
 
     name: str
     stream: str
@@ -95,7 +96,13 @@ class Trip:
 
 
 def counted(rate: str, fact: Fact) -> bool | None:
-    """Whether a fact is a hit of the rate; None when the rate does not speak of it."""
+    """Whether a fact is a hit of the rate; None when the rate does not speak of it. What is heard of delivered mail
+    afterwards (LATE) is a hit or nothing: its recipient was counted when it was delivered."""
+    if fact.name in LATE:
+        unknown = fact.kind == "InvalidRecipient" or rate != "unknown_user_rate"
+        return True if rate in LATE[fact.name] and unknown else None
+    if rate == "complaint_rate":  # of what was delivered
+        return False if fact.name == "delivered" else None
     if rate == "deferral_rate":  # answers of receivers: of every attempt that reached one
         return fact.name == "deferred" if fact.reached and fact.name != "expired" else None
     if fact.name == "deferred":
@@ -105,7 +112,8 @@ def counted(rate: str, fact: Fact) -> bool | None:
     return fact.name == "bounced"
 
 
-RATES = ("bounce_rate", "deferral_rate", "unknown_user_rate")
+RATES = ("bounce_rate", "complaint_rate", "deferral_rate", "unknown_user_rate")
+LATE = {"complained": ("complaint_rate",), "bounced_late": ("bounce_rate", "unknown_user_rate")}
 
 
 class Brakes:
@@ -143,7 +151,7 @@ class Brakes:
         key = rule.key(fact)
         if key is None or (self.trips and trip_id(fact.stream, rule.text, key) in self.trips):
             return None
-        window = windows.count(key, now, hit=hit)
+        window = windows.count(key, now, hit=hit, known=fact.name in LATE)
         if not hit or window.total < rule.at_least or window.hits <= rule.above * window.total:
             return None
         seen = f"{window.hits} of {window.total}"

@@ -24,7 +24,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MemoryBody:
-    """A body held in memory: the common case, up to about 100 KiB."""
+    """A body held in memory: the common case, up to 256 KiB."""
 
     data: bytes
 

@@ -11,8 +11,8 @@ from relay.core.message import Prepared
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
     "held", "released", "cancelled", "reloaded", "guarded",
-    "stream_paused", "stream_released", "source_paused", "source_released",
-    "source_limited", "limit_ended",
+    "complained", "bounced_late", "report_ignored",
+    "stream_paused", "stream_resumed", "source_paused", "source_limited", "source_resumed",
 })
 NONE: Mapping[str, object] = MappingProxyType({})
 
@@ -47,13 +47,15 @@ class Event:
 
 def accepted_event(message: Prepared, now: float) -> Event:
     """The event of a message that is on stable storage. `facts` are those of Prepared, `held` only when a rule
-    holds it."""
+    holds it, `due_at` when it is to be sent later."""
     detail: dict[str, object] = {
         "listener": message.listener, "client": message.client, "credential": message.credential,
         "size": message.content.size, "recipients": [one.address for one in message.envelope.recipients],
     }  # fmt: skip
     if message.held:
         detail["held"] = True
+    if message.due_at > message.received_at:
+        detail["due_at"] = round(message.due_at, 3)
     if message.facts is not None:
         detail["facts"] = message.facts
     return Event(

@@ -16,7 +16,7 @@ class Prepared:
     A message with `held` waits for an operator; `held_by` says which brake holds it. `listener`, `priority` (its
     stream's, for the order of commits), `facts` (what the policies looked at, for the event log:
     `policy.recorded`) and `came_bytes` (its size as it came in, which quotas count) are known only while it is
-    fresh."""
+    fresh. A message with `due_at` after `received_at` is to be sent then, and not before."""
 
     id: str
     received_at: float
@@ -36,6 +36,11 @@ class Prepared:
     facts: Mapping[str, object] | None = None
     came_bytes: int = 0
     content: Content = field(repr=False, kw_only=True)
+
+    @property
+    def starts_at(self) -> float:
+        """From when its time counts: expiry, delay, the objective (Unix s)."""
+        return max(self.received_at, self.due_at)
 
     @property
     def flow(self) -> str:

@@ -28,12 +28,14 @@ class Pace:
 @dataclass(frozen=True, slots=True)
 class Quota:
     """What a stream may have in the queue: `messages`, `bytes`, `disk` (0 to 1) of the room the queue has.
-    0 and None: no limit. `pace` is how fast it may come in."""
+    0 and None: no limit. `pace` is how fast it may come in, `accepts` (0 to 1) its part of a busy relay
+    (core/shares.py)."""
 
     messages: int = 0
     bytes: int = 0
     disk: float = 0.0
     pace: Pace | None = None
+    accepts: float = 0.0
 
     def over(self, messages: int, size: int, room: float) -> Over:
         """Which limit a stream with so many messages and bytes in a queue with so much room is above, or ""."""

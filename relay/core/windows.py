@@ -31,12 +31,13 @@ class Window:
         self._at = int(now // self._width)
         self.total = self.hits = 0
 
-    def count(self, now: float, *, hit: bool) -> None:
-        """One more, at `now`."""
+    def count(self, now: float, *, hit: bool, known: bool = False) -> None:
+        """One more, at `now`; `known`: it was counted before, and only now turns out to be a hit."""
         self.advance(now)
         spot = self._at % BUCKETS
-        self._total[spot] += 1
-        self.total += 1
+        if not known:
+            self._total[spot] += 1
+            self.total += 1
         if hit:
             self._hits[spot] += 1
             self.hits += 1
@@ -66,8 +67,8 @@ class Windows(Generic[Key]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def count(self, key: Key, now: float, *, hit: bool) -> Window:
-        """Counts one of a key and returns its window."""
+    def count(self, key: Key, now: float, *, hit: bool, known: bool = False) -> Window:
+        """Counts one of a key and returns its window; `known` as in Window.count."""
         window = self._kept.get(key)
         if window is None:
             window = self._kept[key] = Window(self.length_s, now)
@@ -75,7 +76,7 @@ class Windows(Generic[Key]):
                 self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(key)
-        window.count(now, hit=hit)
+        window.count(now, hit=hit, known=known)
         return window
 
     def forget(self, key: Key) -> None:

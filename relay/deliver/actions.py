@@ -19,6 +19,7 @@ from relay.core.events import Event
 from relay.core.ledger import Act, Action, Ledger
 from relay.core.limits import Rates
 from relay.core.outcome import Outcome, Phase, Verdict
+from relay.core.pauses import End, of_reply
 from relay.core.replies import OF_MESSAGE, ReplyRule, Windows, deciding
 from relay.core.reply import Reply
 from relay.deliver.connection import Peer
@@ -33,7 +34,6 @@ AGAIN_S = 1.0
 CLOSE_S = 2.0
 LEDGER = "ledger"  # the kind under which the store remembers it
 REPLY_CHARS = 300  # of the reply kept with an action
-EVENTS = {Act.PAUSE_SOURCE: "source_paused", Act.PAUSE_STREAM: "stream_paused"}  # any other: source_limited
 
 
 class Remembering(Protocol):
@@ -111,7 +111,7 @@ class Actions:
         self._save({action.id: action.as_dict()})
         if is_new:
             log.warning("%s, after: %s", describe(action), action.reply)
-            self.publish(_event(EVENTS.get(action.act, "source_limited"), action, now))
+            self.publish(of_reply(action).begun(now))
             self._set_timer()
             if not action.observed:
                 self.begun()
@@ -137,25 +137,30 @@ class Actions:
         found = (one for one in self.ledger.actions.values() if one.act is Act.PAUSE_SOURCE and not one.observed)
         return {(one.source, one.provider) for one in found}
 
+    def paused_streams(self) -> set[tuple[str, str]]:
+        """(stream, provider) of every stream that is paused towards a provider, or towards one of its sites."""
+        found = (one for one in self.ledger.actions.values() if one.act is Act.PAUSE_STREAM and not one.observed)
+        return {(one.stream, one.provider) for one in found}
+
     # Ends
 
     def cancel(self, name: str) -> Action | None:
         """Ends an action at once, as an operator wants it; None when there is none with that id."""
         found = self.ledger.cancel(name)
         if found is not None:
-            self._ended(found, "cancelled")
+            self._ended(found, End.OPERATOR)
         return found
 
     def expire(self) -> None:
         """Ends what has had its time."""
         for action in self.ledger.expire(self.clock()):
-            self._ended(action, "over")
+            self._ended(action, End.TIME)
         self._set_timer()
 
-    def _ended(self, action: Action, why: str) -> None:
+    def _ended(self, action: Action, why: End) -> None:
         log.info("%s has ended: %s", describe(action), why)
         self._save({action.id: None})
-        self.publish(_event("limit_ended", action, self.clock(), why=why))
+        self.publish(of_reply(action).ended(self.clock(), why))
         if not action.observed:
             self.ended()
 
@@ -235,20 +240,6 @@ def _ruled(outcome: Outcome, rule: ReplyRule) -> Outcome:
     if rule.retry_s is not None:
         return replace(outcome, verdict=Verdict.DEFERRED, again_s=rule.retry_s, rule=said)
     return replace(outcome, rule=said)
-
-
-def _event(name: str, action: Action, now: float, **more: object) -> Event:
-    detail = {
-        "id": action.id, "do": action.act.value, "provider": action.provider, "destination": action.counted,
-        "rule": f"{action.rule} ({action.where})", "until": round(action.until, 3), "reply": action.reply, **more,
-    }  # fmt: skip
-    if action.source:
-        detail["source"] = action.source
-    if action.value:
-        detail["value"] = action.value
-    if action.observed:
-        detail["observed"] = True
-    return Event(name, now, stream=action.stream, detail=detail)
 
 
 def _nobody() -> None:

@@ -24,11 +24,15 @@ def waiting(dispatcher: Dispatcher) -> dict[tuple[str, str], int]:
     return found
 
 
-def shaping(shaping: Shaping, actions: Actions) -> tuple[dict[tuple[str, str], int], set[tuple[str, str]]]:
-    """Brakes in force by stream and rule, and (source, provider) of what is paused; provider "" is everyone."""
+Pairs = set[tuple[str, str]]
+
+
+def shaping(shaping: Shaping, actions: Actions) -> tuple[dict[tuple[str, str], int], Pairs, Pairs]:
+    """Brakes in force by stream and rule; (source, provider) of what is paused, provider "" is everyone; and the
+    same of streams."""
     everywhere = {(source, "") for source in shaping.health.paused}
     brakes = Counter((one.stream, one.rule) for one in shaping.brakes.trips.values())
-    return brakes, everywhere | actions.paused_sources()
+    return brakes, everywhere | actions.paused_sources(), actions.paused_streams()
 
 
 def _why(dispatcher: Dispatcher, outlet: Outlet, stream: str) -> str:

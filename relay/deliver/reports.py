@@ -69,6 +69,7 @@ class Reporter:
         self, stored: Stored, place: Waiting, event: str, outcome: Outcome, peer: Peer | None
     ) -> Reported:
         text = outcome.text or str(outcome.reply or "")
+        later_s = place.received_at - stored.message.received_at  # above 0 for mail that was to be sent later
         if event == "expired":
             text = f"given up after the time allowed for delivery; the last attempt ended with: {text}"
         return Reported(
@@ -79,7 +80,7 @@ class Reporter:
             text=text,
             remote_mta=peer.mx if peer else "",
             last_attempt_at=self.clock(),
-            retry_until=self.expires(stored.message) if event == "delayed" else 0.0,
+            retry_until=self.expires(stored.message) + later_s if event == "delayed" else 0.0,
         )
 
     async def send(self, stored: Stored, told: Sequence[Told]) -> None:

@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Protocol, TypeVar
 
-from relay.core.brakes import STREAM, Brakes, Fact, Trip
+from relay.core.brakes import LATE, STREAM, Brakes, Fact, Trip
 from relay.core.events import Event
 from relay.core.health import SourceHealth, SourcePause
+from relay.core.pauses import End, of_brake, of_source
 from relay.core.warmup import Hourly, WarmUps
 from relay.deliver.held import held_filter, note_of, queued_filter
 from relay.deliver.restraint import BRAKE, FREE, SOURCE_PAUSED, WARMUP, WhyNot
@@ -33,7 +34,7 @@ T = TypeVar("T")
 TICK_S = 1.0
 KEEP_S = 5.0  # how many seconds of warm-up counts a crash may forget
 AGAIN_S = 5.0  # after this time mail is held a second time: what was on its way into the queue at the first
-KINDS = {"delivered", "deferred", "bounced", "expired"}
+KINDS = {"delivered", "deferred", "bounced", "expired", *LATE}
 DOORS = {"banner", "ehlo"}
 BRAKES, WARMUPS = "brakes", "warmup"  # kinds in the store
 
@@ -125,12 +126,11 @@ class Shaping:
         if pause is None:
             return
         log.error("source %s is paused: %s", pause.source, pause.reason)
-        detail = {"source": pause.source, "reason": pause.reason, "until": round(pause.until, 3)}
-        self.bus.publish(Event("source_paused", self.clock(), detail=detail))
+        self.bus.publish(of_source(pause).begun(self.clock()))
 
     def _tripped(self, trip: Trip) -> None:
         log.warning("brake on %s: %s (%s): %s", trip.whom, trip.rule, trip.seen, trip.do)
-        self.bus.publish(Event("stream_paused", trip.since, stream=trip.stream, detail=described(trip)))
+        self.bus.publish(of_brake(trip).begun(trip.since))
         self.tasks.spawn(self._put_on(trip), f"brake {trip.id}")
 
     async def _put_on(self, trip: Trip) -> None:
@@ -160,10 +160,9 @@ class Shaping:
             self.bus.publish(Event(event, self.clock(), stream=trip.stream, detail=detail))
             self.changed()
 
-    def _over(self, trip: Trip, by: str) -> None:
-        log.info("brake on %s is released (%s): %s", trip.whom, by, trip.rule)
-        detail = described(trip) | {"by_whom": by}
-        self.bus.publish(Event("stream_released", self.clock(), stream=trip.stream, detail=detail))
+    def _over(self, trip: Trip, why: End) -> None:
+        log.info("brake on %s is released (%s): %s", trip.whom, why, trip.rule)
+        self.bus.publish(of_brake(trip).ended(self.clock(), why))
         self.wake()
 
     # What operators ask
@@ -174,14 +173,14 @@ class Shaping:
         trip = self.brakes.release(which)
         if trip is None:
             return None
-        self._over(trip, "operator")
+        self._over(trip, End.OPERATOR)
         return trip, await self._take_off(trip)
 
     async def pause(self, stream: str, for_s: float) -> Trip:
         """Stops deliveries of a stream for some seconds, 0: until it is resumed."""
         now = self.clock()
         trip = self.brakes.pause(stream, now + for_s if for_s else None, now)
-        self.bus.publish(Event("stream_paused", now, stream=stream, detail=described(trip)))
+        self.bus.publish(of_brake(trip).begun(now))
         await surely(lambda: self.store.remember(BRAKES, {trip.id: asdict(trip)}))
         return trip
 
@@ -215,10 +214,10 @@ class Shaping:
         """One round."""
         now = self.clock()
         for trip in self.brakes.expire(now):
-            self._over(trip, "time")
+            self._over(trip, End.TIME)
             self.tasks.spawn(self._take_off(trip), f"release brake {trip.id}")  # type: ignore[arg-type]
         for pause in self.health.expire(now):
-            self.bus.publish(Event("source_released", now, detail={"source": pause.source}))
+            self.bus.publish(of_source(pause).ended(now, End.TIME))
             self.wake()
         if self.warmups.changed and not 0 <= now - self._kept_at < KEEP_S:
             await self.keep()
@@ -251,13 +250,6 @@ async def surely(work: Callable[[], Awaitable[T]]) -> T:
         except (StoreBusy, StoreFull) as error:
             log.warning("a brake could not be put on or taken off, again in %g s: %s", AGAIN_S, error)
             await asyncio.sleep(AGAIN_S)
-
-
-def described(trip: Trip) -> dict[str, object]:
-    """A brake as its events tell it."""
-    row = {"brake": trip.id, "rule": trip.rule, "by": trip.by, "key": trip.key, "do": trip.do,
-           "until": trip.until, "seen": trip.seen, "where": trip.where}  # fmt: skip
-    return {name: value for name, value in row.items() if value not in ("", None)}
 
 
 def _fact(event: Event) -> Fact:

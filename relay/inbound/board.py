@@ -33,7 +33,7 @@ class Life:
     since: int
 
 
-PID, RESTARTS, SINCE, MEMORY, FIELDS = range(5)
+PID, RESTARTS, SINCE, MEMORY, UNDER_WAY, FIELDS = range(6)
 
 
 class Board:
@@ -67,7 +67,7 @@ class Board:
     def ended(self, number: int) -> None:
         """Wipes what a process has left behind."""
         at = FIELDS * number
-        self._lives[at + PID] = self._lives[at + MEMORY] = 0
+        self._lives[at + PID] = self._lives[at + MEMORY] = self._lives[at + UNDER_WAY] = 0
         begin = self._each * number
         self._counts[begin : begin + self._each] = memoryview(bytes(4 * self._each)).cast("I")
 
@@ -98,6 +98,14 @@ class Board:
         """Bytes of message that all fronts hold in memory."""
         return sum(self._lives[FIELDS * number + MEMORY] for number in self.numbers)
 
+    def under_way(self) -> int:
+        """Messages between their final dot and their reply, at all fronts."""
+        return sum(self._lives[FIELDS * number + UNDER_WAY] for number in self.numbers)
+
+    def go_on(self, number: int, delta: int) -> None:
+        """Counts a message at a front that is under way (1), or is no more (-1)."""
+        self._lives[FIELDS * number + UNDER_WAY] += delta
+
     def move(self, number: int, listener: str, client: str, delta: int) -> None:
         """Counts a connection that comes (1) or goes (-1) at a front."""
         at = self._each * number + self._at(listener)
@@ -119,7 +127,7 @@ class Board:
         )
 
 
-class Seats:
+class SharedSeats:
     """The connections of one listener as one front counts them: its own and those of the others."""
 
     def __init__(self, board: Board, number: int, listener: str) -> None:
@@ -152,6 +160,11 @@ class SharedBudget:
             return False
         self.used += amount
         return True
+
+    @property
+    def tight(self) -> bool:
+        """Whether more than half of it is taken."""
+        return self._board.memory() > self.limit // 2
 
     def give(self, amount: int) -> None:
         """Returns bytes taken before."""

@@ -8,6 +8,7 @@
       networks: [10.0.5.0/24]             # where it may be used; left out: anywhere
       rate: 100/min                       # recipients; left out: no limit
       daily: 20000                        # recipients a day (UTC)
+      send_ahead: 7d                      # how far ahead X-Relay-Send-At may be; left out: not at all
       note: "web shop, owned by team checkout"
       created: "2026-11-21"
 """
@@ -29,13 +30,14 @@ import yaml
 from relay.core.pattern import compile_pattern
 from relay.core.quota import Pace
 from relay.inbound.settings import Network
+from relay.policy.quantities import parse_duration
 from relay.policy.quota import parse_pace
 
 # OWASP Password Storage Cheat Sheet (2025): argon2id with 19 MiB, 2 passes, 1 lane. More memory a check
 # would let a few parallel logins outgrow the relay itself.
 HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
-KEYS = ("hash", "senders", "stream", "streams", "networks", "rate", "daily", "note", "created")
+KEYS = ("hash", "senders", "stream", "streams", "networks", "rate", "daily", "send_ahead", "note", "created")
 MAX_FILE_BYTES = 10_000_000
 PASSWORD_BYTES = 24
 
@@ -55,7 +57,13 @@ class Credential:
     created: str = ""
     rate: Pace | None = None
     daily: int = 0
+    send_ahead: str = ""
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def ahead_s(self) -> float:
+        """How many seconds ahead X-Relay-Send-At may be."""
+        return parse_duration(self.send_ahead or "0s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,7 @@ class _Reader:
             networks=self.networks(fields),
             rate=self.rate(fields),
             daily=self.daily(fields),
+            send_ahead=self.send_ahead(fields),
             note=self.text(fields, "note"),
             created=self.text(fields, "created"),
             places=self.stream_places(fields),
@@ -228,6 +237,15 @@ class _Reader:
             self.problem(fields["rate"][1], f"rate: {what}", hint)
             return None
 
+    def send_ahead(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> str:
+        text = self.text(fields, "send_ahead")
+        try:
+            parse_duration(text or "0s")
+        except ValueError as error:
+            self.problem(fields["send_ahead"][1], f"send_ahead: {error}")
+            return ""
+        return text
+
     def daily(self, fields: dict[str, tuple[yaml.Node, yaml.Node]]) -> int:
         text = self.text(fields, "daily")
         if "daily" in fields and not (text.isascii() and text.isdecimal() and int(text[:12]) > 0):
@@ -257,6 +275,7 @@ def _as_dict(credential: Credential) -> dict[str, object]:
     row |= {"senders": list(credential.senders), "stream": credential.stream}
     row |= {"streams": list(credential.streams), "networks": [str(net) for net in credential.networks]}
     row |= {"rate": credential.rate.text if credential.rate else "", "daily": credential.daily}
+    row |= {"send_ahead": credential.send_ahead}
     row |= {"note": credential.note, "created": credential.created}
     return {key: value for key, value in row.items() if value}
 

@@ -20,6 +20,7 @@ from relay.core.headers import Headers
 from relay.core.prose import prose
 from relay.core.quota import Allowance, Day, Meter, Stock
 from relay.core.reply import Reply
+from relay.core.shares import Shares
 from relay.inbound.disk import Disk
 from relay.inbound.refusals import Refused
 from relay.policy.decide import Decision
@@ -139,7 +140,7 @@ class Gate:
 
 class Gatekeeper(Gate):
     """One for the relay. `stock` is what the queue holds; `allowances` are by "credential NAME" and
-    "listener NAME"."""
+    "listener NAME"; `crowd` counts the messages under way when they are at other processes."""
 
     def __init__(
         self, *, policy: Callable[[], Policy], stock: Callable[[], Stock], disk: Disk, signing: Signing,
@@ -153,6 +154,8 @@ class Gatekeeper(Gate):
         self._saved: dict[str, tuple[int, int]] = {}
         self._meters: dict[str, Meter] = {}
         self._coming: dict[str, tuple[int, int]] = {}
+        self.shares = Shares()
+        self.crowd: Callable[[], int] | None = None
         self._likeness: dict[str, tuple[Guard, Likeness]] = {}
 
     def take(self, allowances: Mapping[str, Allowance], ways: Mapping[str, str]) -> None:
@@ -183,6 +186,11 @@ class Gatekeeper(Gate):
         if passage.account is not None:
             passage.account.give(passage.recipients, self.clock())
 
+    @property
+    def under_way(self) -> int:
+        """Messages between their final dot and their reply."""
+        return sum(messages for messages, _ in self._coming.values()) if self.crowd is None else self.crowd()
+
     # What may be taken now
 
     def count(self, submission: Submission, decision: Decision, stream: Stream) -> Passage:
@@ -204,6 +212,7 @@ class Gatekeeper(Gate):
         if account is not None and (refused := _over_allowance(who, account, number, now)):
             return _denied(decision, stream, refused)
         self._coming[stream.name] = (coming[0] + 1, coming[1] + size)
+        self.shares.take(stream.name, now)
         if meter := self._meters.get(stream.name):
             meter.take(1, now)
         if account is not None:
@@ -222,6 +231,8 @@ class Gatekeeper(Gate):
         meter = self._meter(stream)
         if meter is not None and (ready := meter.ready_at(1, now)) > now:
             return Refused("quota-rate", stream=stream.name, pace=meter.pace.text, seconds=_wait(ready, now))
+        if self.shares.over(stream.name, quota.accepts, self.under_way, now):
+            return Refused("quota-accepts", stream=stream.name, share=f"{quota.accepts:.0%}")
         return None
 
     def _meter(self, stream: Stream) -> Meter | None:

@@ -27,6 +27,7 @@ from relay.inbound.access import Access
 from relay.inbound.gate import Gate
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
+from relay.inbound.sendat import too_far
 from relay.inbound.standing import NO_STANDING, Standing, together
 from relay.inbound.turns import Turns
 from relay.policy.decide import Decision, Facts, decide
@@ -41,6 +42,17 @@ from relay.queue.store import StoreBroken, StoreBusy, StoreFull
 log = logging.getLogger("relay.inbound")
 
 Recorded = Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), and what
+    the event log is to remember of the decision."""
+
+    decision: Decision
+    stream: Stream
+    due_at: float
+    recorded: Recorded
 
 
 @dataclass(slots=True)
@@ -87,20 +99,22 @@ class Intake:
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
+        if refusal := self._too_far(requests.send_at, submission, standing.ahead_s, decision.stream):
+            return self._refuse(submission, "request-header", refusal, route=decision.route)
         passage = await self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
         stored = False
         try:
-            answer = await self._finish(submission, headers, passage.decision, passage.into, recorded)
+            plan = Plan(passage.decision, passage.into, max(requests.send_at, submission.received_at), recorded)
+            answer = await self._finish(submission, headers, plan)
             stored = answer.severity == 2
         finally:
             self.gate.left(passage, stored=stored)
         return answer
 
-    async def _finish(
-        self, submission: Submission, headers: Headers, decision: Decision, stream: Stream, recorded: Recorded
-    ) -> Reply:
+    async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply:
+        decision, stream = plan.decision, plan.stream
         await self.turns.mine(stream.priority)
         work = partial(
             self.preparer.prepare, submission, headers,
@@ -116,19 +130,18 @@ class Intake:
             log.error("stream %s requires a signature that cannot be made: %s", stream.name, problem)
             return self._refuse(submission, "signing-key", route=decision.route)
         signed = await self.desk.sign(content, headers, self.keys.signers(stream.signings, domain))
-        return await self._store(submission, decision, stream, signed, recorded)
+        return await self._store(submission, plan, signed)
 
-    async def _store(
-        self, submission: Submission, decision: Decision, stream: Stream, content: Content, recorded: Recorded
-    ) -> Reply:
+    async def _store(self, submission: Submission, plan: Plan, content: Content) -> Reply:
+        decision, stream = plan.decision, plan.stream
         envelope, client = submission.envelope, submission.client
         held_by = self.held_by(stream.name, client.credential, decision.tags)
         message = Prepared(
-            submission.id, submission.received_at, submission.received_at, envelope,
+            submission.id, submission.received_at, plan.due_at, envelope,
             self._return_path(submission, stream), stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            facts=recorded, came_bytes=submission.content.size, content=content,
+            facts=plan.recorded, came_bytes=submission.content.size, content=content,
         )  # fmt: skip
         try:
             await self.put(message)
@@ -155,6 +168,12 @@ class Intake:
             headers=headers, size=submission.content.size,
             hour=datetime.datetime.fromtimestamp(submission.received_at, datetime.UTC).hour,
             chosen_stream=requests.stream, forced_stream=forced, chosen_tags=requests.tags,
+        )  # fmt: skip
+
+    def _too_far(self, send_at: float, submission: Submission, ahead_s: float, stream: Stream) -> Reply | None:
+        return too_far(
+            send_at, submission.received_at, ahead_s=ahead_s, who=_name(submission.client), stream=stream.name,
+            expire_s=stream.retry.expire_s,
         )  # fmt: skip
 
     def _key_missing(self, stream: Stream, domain: str) -> str:

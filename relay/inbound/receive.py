@@ -20,6 +20,7 @@ from relay.queue.spool import FileBody, Spool, SpoolWriter
 
 MAX_HOPS = 100  # RFC 5321 §6.3: at least 100 Received fields before a loop is assumed
 RETRY_BYTES = 32_768  # how much more of a long header must come before its end is looked for again
+TIGHT_BYTES = 65_536  # what a message may have in memory while that is short
 RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 FIELD_START = re.compile(rb"[!-9;-~]+[ \t]*:")  # RFC 5322 §2.2; white space there is obsolete, §4.5
@@ -71,8 +72,13 @@ class Receiver:
         if not self._budget.take(amount):
             raise Refused("out-of-memory")
         self._taken += amount
-        if size > self._try_at and self._spool is not None:
+        if self._spool is not None and size > self._most_in_memory():
             self._spill(self._spool)
+
+    def _most_in_memory(self) -> int:
+        if self._front or not self._budget.tight:
+            return self._try_at
+        return min(self._try_at, TIGHT_BYTES)
 
     def _spill(self, spool: Spool) -> None:
         """Moves the body to a file once the header is known to be complete."""

@@ -37,6 +37,11 @@ class MemoryBudget:
         self.used += amount
         return True
 
+    @property
+    def tight(self) -> bool:
+        """Whether more than half of it is taken."""
+        return self.used > self.limit // 2
+
     def give(self, amount: int) -> None:
         """Returns bytes taken before."""
         self.used -= amount
@@ -48,6 +53,9 @@ class Budget(Protocol):
     def take(self, amount: int) -> bool: ...
 
     def give(self, amount: int) -> None: ...
+
+    @property
+    def tight(self) -> bool: ...
 
 
 class Seats:
@@ -93,7 +101,8 @@ class Guest(Protocol):
 
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
-    take them when they begin. `commits` holds the tasks in which accepted mail is being stored."""
+    take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
+    tasks in which accepted mail is being stored."""
 
     def __init__(
         self,
@@ -108,6 +117,7 @@ class Reception:
         notify: Notify = lambda event: None,
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
+        takes: Callable[[str], bool] = lambda address: False,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -118,6 +128,7 @@ class Reception:
         self.notify = notify
         self.on_connection = on_connection
         self.clock = clock
+        self.takes = takes
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()

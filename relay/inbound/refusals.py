@@ -80,6 +80,8 @@ REFUSALS: dict[str, Refusal] = {
         "user@[192.0.2.1] has no MX and passes every policy by domain"),
     "route-in-address": Refusal(550, "5.7.1", "% and ! and @ in the local part are not relayed without a"
         " credential", S, "the percent hack and UUCP paths; authenticated clients may use such addresses"),
+    "no-such-mailbox": Refusal(550, "5.1.1", "no mailbox {address} here: only reports on mail of ours are taken", S,
+        "a listener with accepts: bounces, and no signed return path of ours nor an address in feedback:"),
     "too-many-recipients": Refusal(452, "4.5.3", "too many recipients, send the rest in another message", N,
         "max_recipients of the listener is reached; a client should split (RFC 5321 §4.5.3.1.10)"),
     # rights
@@ -121,7 +123,7 @@ REFUSALS: dict[str, Refusal] = {
     "no-space": Refusal(452, "4.3.1", "no space for this message now, try again later", N,
         "the spool file could not be written"),
     # after the message: policy, preparation, queue ({text} says what exactly)
-    "request-header": Refusal(550, "5.7.1", "{text}", N, "X-Relay-Stream or X-Relay-Tag asks for what listener"
+    "request-header": Refusal(550, "5.7.1", "{text}", N, "an X-Relay-* header asks for what listener"
         " and credential do not allow, or cannot be read (then 5.6.0)"),
     "policy": Refusal(550, "5.7.1", "{text}", N, "a route with refuse: took the message"),
     "no-from": Refusal(550, "5.6.0", "{text}", N,
@@ -140,6 +142,11 @@ REFUSALS: dict[str, Refusal] = {
     "disk-full": Refusal(452, "4.3.1", "insufficient storage, try again later", N, "no room for the queue"),
     "queue": Refusal(451, "4.3.0", "the queue cannot take mail now, try again later", N,
         "the queue could not be written now; the relay's log says why"),
+    # reports on mail of ours (relay/inbound/feedback.py)
+    "no-report": Refusal(550, "5.6.0", "this address takes delivery and feedback reports alone (RFC 3464, RFC 5965)",
+        N, "somebody answered to a return path, or a receiver reports in a form of its own"),
+    "no-proof": Refusal(550, "5.7.1", "nothing in this report proves that it is about a message of ours", N,
+        "neither a signed return path nor a Received field of a message this relay has sent"),
     # after the policy: the gate (relay/inbound/gate.py)
     "bulk-mail": Refusal(550, "5.7.1", "{text}", N,
         "the stream's guard: refuses what looks like bulk mail; the reply names the right stream"),
@@ -155,6 +162,9 @@ REFUSALS: dict[str, Refusal] = {
         "quota: {share_of_disk} of the stream"),
     "quota-rate": Refusal(451, "4.7.1", "stream {stream} takes {pace}, try again in {seconds} s", N,
         "quota: {rate} of the stream"),
+    "quota-accepts": Refusal(451, "4.7.1", "the relay is busy and stream {stream} has more than its share of it,"
+        " {share}; try again in a minute, or send over fewer connections", N,
+        "quota: {share_of_accepts} of the stream; other streams come in"),
     "client-rate": Refusal(451, "4.7.1", "{client} may send to {pace} recipients, try again in {seconds} s", N,
         "rate: of the credential or listener"),
     "client-daily": Refusal(452, "4.7.1", "{client} may send to {limit} recipients a day, and has or would have;"

@@ -1,4 +1,4 @@
-"""What a client asks of the relay in headers of its own: X-Relay-Stream and X-Relay-Tag.
+"""What a client asks of the relay in headers of its own: X-Relay-Stream, X-Relay-Tag, X-Relay-Send-At.
 
 They never leave the relay. One that is not known is refused rather than ignored: its sender expects something.
 """
@@ -11,19 +11,23 @@ from dataclasses import dataclass, field
 
 from relay.core.headers import Headers
 from relay.core.reply import Reply, reply
+from relay.inbound.sendat import NAME as SEND_AT
+from relay.inbound.sendat import read_send_at
 
 PREFIX = "x-relay-"
-KNOWN = ("X-Relay-Stream", "X-Relay-Tag")
+KNOWN = ("X-Relay-Stream", "X-Relay-Tag", SEND_AT)
 TAG = re.compile(r"\s*([A-Za-z0-9_.-]{1,64})\s*=\s*([^,\x00-\x1f\x7f]{1,200}?)\s*")
 TAGS_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The stream a client chose ("" for none) and the tags it gave."""
+    """The stream a client chose ("" for none), the tags it gave, and when it wants the message sent (Unix s; 0:
+    at once)."""
 
     stream: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    send_at: float = 0.0
 
 
 NOTHING = Requests()
@@ -45,7 +49,10 @@ def read_requests(headers: Headers, *, choices: Collection[str], who: str) -> Re
         allowed = ", ".join(sorted(choices)) or "none (set streams: in the relay's configuration)"
         return reply(550, "5.7.1", f"{who} may not choose stream {stream[:60]!r}; allowed: {allowed}")
     tags = _tags(headers.all("x-relay-tag"))
-    return tags if isinstance(tags, Reply) else Requests(stream, tags)
+    send_at = read_send_at(headers)
+    if isinstance(tags, Reply):
+        return tags
+    return send_at if isinstance(send_at, Reply) else Requests(stream, tags, send_at)
 
 
 def _tags(values: list[str]) -> dict[str, str] | Reply:

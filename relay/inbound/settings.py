@@ -16,6 +16,7 @@ class ListenerSettings:
 
     `networks`: who may relay without a credential. `tls`: none, starttls or implicit. `auth`: none, optional
     or required. `auth_clear`: whether passwords may come in clear text; None: only with profile legacy.
+    `accepts`: mail, or bounces: from anyone, for addresses of reports alone (relay/inbound/feedback.py).
     `senders`: globs of the addresses that may be used as sender here; empty: any. `spill_bytes`: from which
     size on a message is kept in the spool while it arrives, not in memory.
 
@@ -27,6 +28,7 @@ class ListenerSettings:
 
     name: str
     hostname: str
+    accepts: str = "mail"
     networks: tuple[Network, ...] = ()
     tls: str = "none"
     auth: str = "none"
@@ -34,7 +36,7 @@ class ListenerSettings:
     profile: str = "modern"
     senders: tuple[str, ...] = ()
     postmaster: str = ""
-    spill_bytes: int = 102_400
+    spill_bytes: int = 262_144
     max_message_bytes: int = 52_428_800
     max_header_bytes: int = 262_144
     max_recipients: int = 1000

@@ -20,6 +20,7 @@ from relay.inbound.receive import Receiver
 from relay.inbound.reception import Reception
 from relay.inbound.refusals import Refused
 
+BOUNCES = "bounces"  # what a listener for reports accepts
 BUSY_S = 86_400.0  # while we work the client owes us nothing; our own awaits have their own limits
 SENDER_OK = b"250 2.1.0 Ok\r\n"
 RECIPIENT_OK = b"250 2.1.5 Ok\r\n"
@@ -103,10 +104,13 @@ class Transaction(Connection):
         draft = self.draft
         if draft is None:
             raise Refused("mail-first" if self.helo else "hello-first")
-        if not self.trusted:  # whatever the address looks like: never an open relay
+        for_reports = self.settings.accepts == BOUNCES
+        if not self.trusted and not for_reports:  # whatever the address looks like: never an open relay
             raise Refused("relaying-denied", client=self.peer, listener=self.settings.name)
         recipient = parse_rcpt(arg or "", utf8=draft.mail.utf8, postmaster=self.settings.postmaster)
         address = recipient.address
+        if for_reports and not self.reception.takes(address):
+            raise Refused("no-such-mailbox", address=address)
         if self.credential is None and is_route(address):
             raise Refused("route-in-address")
         local, _, domain = address.rpartition("@")
@@ -181,7 +185,7 @@ class Transaction(Connection):
             self._note("internal", answer, sender=submission.envelope.sender)
         finally:
             receiver.release()
-            if answer.severity != 2:
+            if answer.severity != 2 or self.settings.accepts == BOUNCES:  # reports are read, never kept
                 receiver.discard()
         return answer
 

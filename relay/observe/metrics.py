@@ -55,6 +55,20 @@ class Metrics:
             "relay_guarded_messages_total", "Messages a stream's guard took for bulk mail.",
             ["stream", "sign", "action"], registry=registry,
         )  # fmt: skip
+        self.complaints = Counter(
+            "relay_complaints_total", "Complaints about mail of ours, each message once.", ["stream", "provider"],
+            registry=registry,
+        )  # fmt: skip
+        self.late_bounces = Counter(
+            "relay_late_bounces_total", "Messages reported undeliverable after delivery.", ["stream", "provider"],
+            registry=registry,
+        )  # fmt: skip
+        self.ignored_reports = Counter(
+            "relay_ignored_reports_total", "Reports on mail of ours that were not counted.", registry=registry
+        )
+        self.under_way = Gauge(
+            "relay_accepting_messages", "Messages between their final dot and the reply.", registry=registry
+        )
         self.connections = Gauge("relay_connections", "Open SMTP connections.", ["direction"], registry=registry)
 
     def _declare_queue(self) -> None:
@@ -125,6 +139,10 @@ class Metrics:
             "relay_process_restarts_total", "Processes of the relay that died and were started again.", ["process"],
             registry=registry,
         )  # fmt: skip
+        self.stream_paused = Gauge(
+            "relay_stream_paused", "1 for each stream that a reply rule keeps from a provider.", ["stream", "provider"],
+            registry=registry,
+        )  # fmt: skip
         self.build = Gauge("relay_build_info", "1, with the version.", ["version"], registry=registry)
         self.build.labels(__version__).set(1)
         self.reload_success.set(1)
@@ -142,6 +160,11 @@ class Metrics:
             self._child(self.refused, str(detail.get("reason", "other"))).inc()
         elif name == "guarded":
             self._child(self.guarded, event.stream, str(detail["guard"]), str(detail["action"])).inc()
+        elif name in ("complained", "bounced_late"):
+            metric = self.complaints if name == "complained" else self.late_bounces
+            self._child(metric, event.stream, str(detail.get("provider", ""))).inc()
+        elif name == "report_ignored":
+            self.ignored_reports.inc()
         elif name == "attempted":
             self._child(self.attempts, event.stream, str(detail.get("provider", "")), "host_failed").inc()
         elif name == "reloaded":
@@ -198,15 +221,21 @@ class Metrics:
         for (stream, reason), count in waiting.items():
             self.waiting.labels(stream, reason).set(count)
 
-    def shaping_is(self, brakes: Mapping[tuple[str, str], int], sources: Iterable[tuple[str, str]]) -> None:
-        """How many brakes of a stream's rules are in force, and which sources are paused towards which providers,
-        "" for all."""
+    def shaping_is(
+        self, brakes: Mapping[tuple[str, str], int], sources: Iterable[tuple[str, str]],
+        streams: Iterable[tuple[str, str]],
+    ) -> None:  # fmt: skip
+        """How many brakes of a stream's rules are in force, and which sources and streams are paused towards which
+        providers, "" for all."""
         self.brakes.clear()
         for (stream, rule), count in brakes.items():
             self.brakes.labels(stream, rule).set(count)
         self.source_paused.clear()
         for source, provider in sources:
             self.source_paused.labels(source, provider).set(1)
+        self.stream_paused.clear()
+        for stream, provider in streams:
+            self.stream_paused.labels(stream, provider).set(1)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -45,7 +45,8 @@ class Objectives:
         name = event.event
         if name == "accepted":
             recipients: Any = event.detail["recipients"]
-            tracker.accepted(event.message, len(recipients), event.time, held="held" in event.detail)
+            due_at: Any = event.detail.get("due_at", 0.0)
+            tracker.accepted(event.message, len(recipients), event.time, held="held" in event.detail, due_at=due_at)
         elif name in ENDS and event.message:
             age_s: Any = event.detail.get("delay_s", 0.0)
             done = name == "delivered"
@@ -88,13 +89,14 @@ class Objectives:
         }
 
     def restore(
-        self, stream: str, kept: Mapping[str, Any], waiting: Mapping[str, int], held: Iterable[tuple[str, str]]
-    ) -> None:
+        self, stream: str, kept: Mapping[str, Any], waiting: Mapping[str, int], held: Iterable[tuple[str, str]],
+        later: Iterable[tuple[str, str]],
+    ) -> None:  # fmt: skip
         """Goes on where an earlier life ended: its windows, and the recipients that wait by stretch; `held`
-        are (stretch, message) of mail that is held."""
+        are (stretch, message) of mail that is held, `later` those of recipients to be sent later."""
         tracker = self.trackers[stream]
         tracker.burn.restore(kept.get("windows", {}))
-        tracker.resume(waiting, held)
+        tracker.resume(waiting, held, later)
 
 
 def _excused(event: Event) -> bool:

@@ -87,6 +87,23 @@ GENERAL: tuple[Rule, ...] = (
         "histogram_quantile(0.99, sum by (le) (rate(relay_commit_seconds_bucket[5m]))) > 0.25",
         "10m", "ticket", "one commit in a hundred takes {{ $value | humanizeDuration }}: look at the disk",
     ),
+    _rule(
+        "RelaySourcePaused", "relay_source_paused == 1", "5m", "ticket",
+        "source {{ $labels.source }} is paused towards {{ or $labels.provider \"everyone\" }}: relay source list;"
+        " relay limits list",
+    ),
+    _rule(
+        "RelayStreamPaused", "relay_stream_paused == 1", "5m", "ticket",
+        "{{ $labels.provider }} wants no mail of stream {{ $labels.stream }}: relay limits list",
+    ),
+    _rule(
+        "RelayStreamBraked", 'relay_brakes{rule!="operator"} > 0', "1m", "ticket",
+        "a brake on stream {{ $labels.stream }}, {{ $labels.rule }}: relay brakes list",
+    ),
+    _rule(
+        "RelayPauseForgotten", 'relay_brakes{rule="operator"} > 0', "12h", "ticket",
+        "somebody paused stream {{ $labels.stream }} half a day ago: relay stream resume",
+    ),
 )  # fmt: skip
 
 

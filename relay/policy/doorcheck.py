@@ -16,7 +16,7 @@ def check_doors(draft: Draft) -> Iterator[Problem]:
         yield from _guard(stream, sorted(draft.named("streams")))
         yield from _require(stream)
         if stream.entry.quota is not None and not stream.entry.quota.model_fields_set:
-            hint = "give messages, bytes, share_of_disk or rate, or remove it"
+            hint = "give messages, bytes, share_of_disk, share_of_accepts or rate, or remove it"
             yield stream.origin.problem("an empty quota limits nothing", hint, "quota")
 
 

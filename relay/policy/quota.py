@@ -42,6 +42,7 @@ PaceOf = Annotated[
     WithJsonSchema({"type": "string", "description": "at most so many in any such time: 10/s, 100/min, 5000/h"}),
 ]
 Share = Annotated[Percent, Field(gt=0)]
+Part = Annotated[Percent, Field(gt=0, lt=1)]
 Room = Annotated[Size, Field(ge=1)]
 
 
@@ -51,6 +52,7 @@ class QuotaEntry(Entry):
     messages: Count | None = None
     bytes: Room | None = None
     share_of_disk: Share | None = None
+    share_of_accepts: Part | None = None
     rate: PaceOf | None = None
 
 
@@ -58,4 +60,6 @@ def compile_quota(entry: QuotaEntry | None) -> Quota | None:
     """The limits, None where there are none."""
     if entry is None:
         return None
-    return Quota(entry.messages or 0, entry.bytes or 0, entry.share_of_disk or 0.0, entry.rate)
+    return Quota(
+        entry.messages or 0, entry.bytes or 0, entry.share_of_disk or 0.0, entry.rate, entry.share_of_accepts or 0.0
+    )

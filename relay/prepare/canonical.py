@@ -32,6 +32,13 @@ def relaxed_lines(data: bytes) -> bytes:
     """Complete lines with runs of white space made one space and none left at line ends (§3.4.4 a)."""
     if b"\t" in data:
         data = data.translate(TABS_TO_SPACES)
+    last = data.rfind(b" ") + 1
+    if not last:  # an attachment in base64 is looked at no further
+        return data
+    return _compressed(data[: last + 2]) + data[last + 2 :]
+
+
+def _compressed(data: bytes) -> bytes:
     for _ in range(HALVINGS):
         if b"  " not in data:
             break

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, NoReturn
 
 from relay.core.content import Body, Content, MemoryBody
-from relay.core.envelope import Envelope, Recipient
+from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import NAMES, Event
 from relay.core.message import Prepared
 
@@ -54,6 +54,7 @@ class Kind(IntEnum):
     RULES = 9  # E: [the rules' mark]; raw: the files
     TAKEN = 10  # F: [the rules' mark, problem or ""]
     OPEN = 11  # F: it accepts clients
+    REPORT = 12  # F: mail about our mail
 
 
 class Frame(NamedTuple):
@@ -202,6 +203,37 @@ def _parts(
 
 def _texts(tags: Mapping[Any, Any]) -> bool:
     return all(type(value) is str for value in tags.values())
+
+
+def report_frame(number: int, submission: Submission, most: int) -> bytes:
+    """A report on our mail as a frame, with at most so many bytes of its body. Raises FrameError."""
+    client, envelope, header = submission.client, submission.envelope, submission.content.header
+    body = b"".join(_first(submission.content.body, most))
+    words = (
+        number, submission.id, submission.received_at, client.address, client.listener, envelope.sender,
+        [(one.address, NOTIFY_WORDS[one.notify], one.orcpt) for one in envelope.recipients], len(header),
+    )  # fmt: skip
+    return encode(Kind.REPORT, words, header, body)
+
+
+def _first(body: Body, most: int) -> Iterator[bytes]:
+    for chunk in body.chunks():
+        yield chunk[:most]
+        most -= len(chunk[:most])
+        if not most:
+            return
+
+
+def report_of(frame: Frame) -> tuple[int, Submission]:
+    """The number and the report in a REPORT frame. Raises FrameError."""
+    number, id_, received_at, address, listener, sender, rows, size = words_of(
+        frame, int, str, float, str, str, str, list, int
+    )
+    if not 0 <= size <= len(frame.raw):
+        raise FrameError("a report of another size than it says")
+    content = Content(frame.raw[:size], MemoryBody(frame.raw[size:]))
+    client = Client(address, 0, "", listener)
+    return number, Submission(id_, received_at, client, Envelope(sender, _recipients(rows)), content)
 
 
 def events_frame(events: Sequence[Event]) -> bytes:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.core.content import MemoryBody
+from relay.core.envelope import Submission
 from relay.core.events import Event
 from relay.core.message import Prepared
 from relay.core.reply import Reply
@@ -31,6 +32,7 @@ from relay.queue.frames import (
     encode,
     events_frame,
     put_frame,
+    report_frame,
     words_of,
 )
 from relay.queue.link import Link
@@ -105,6 +107,11 @@ class Handoff:
         """The engine's answer to a question about what it counts."""
         self._present()
         return await self._asked(lambda number: encode(Kind.ASK, (number, question, arguments)))
+
+    async def report(self, submission: Submission, most: int) -> Reply:
+        """The engine's reply to a report on our mail, of whose body it sees `most` bytes; raises StoreBusy."""
+        code, enhanced, lines = await self._asked(lambda number: report_frame(number, submission, most))
+        return Reply(code, enhanced, tuple(lines))
 
     def tell(self, what: str, *arguments: object) -> None:
         """Tells the engine, if there is one."""

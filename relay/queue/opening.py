@@ -11,7 +11,7 @@ import aiosqlite
 from relay.queue.statements import migrations
 from relay.queue.store import StoreBroken
 
-PAGE_BYTES = 8192  # bodies up to ~100 KiB are fastest inside at 8 to 16 KiB pages (sqlite.org/intern-v-extern-blob)
+PAGE_BYTES = 8192  # bodies of ~100 KiB are fastest inside at 8 to 16 KiB pages (sqlite.org/intern-v-extern-blob)
 CACHE_KIB = 8192
 
 

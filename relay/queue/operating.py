@@ -21,9 +21,9 @@ def hold(connection: sqlite3.Connection, *, which: Filter, now: float, note: str
 
 
 def release(connection: sqlite3.Connection, *, which: Filter, now: float) -> int:
-    """Held to queued, due `now`; the note of a brake goes."""
+    """Held to queued, due `now`, or when it is to be sent; the note of a brake goes."""
     clause, values = where(which, now)
-    change = "state = 'queued', due_at = ?, last = CASE WHEN last GLOB ? THEN '' ELSE last END"
+    change = "state = 'queued', due_at = MAX(?, received_at), last = CASE WHEN last GLOB ? THEN '' ELSE last END"
     sql = UPDATE.format(change=change, where=clause)
     return connection.execute(sql, (now, f"{BRAKE_NOTE}*", "held", *values)).rowcount
 

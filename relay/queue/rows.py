@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from sys import intern
 from typing import Any
@@ -12,7 +13,7 @@ from relay.core.content import Body, Content, MemoryBody
 from relay.core.envelope import Envelope, Recipient
 from relay.core.message import Prepared
 from relay.core.waiting import Waiting
-from relay.queue.store import Row, Stored
+from relay.queue.store import SEND_NOTE, Row, Stored
 
 Values = tuple[Any, ...]
 
@@ -32,11 +33,13 @@ def message_values(message: Prepared, body: bytes | None) -> Values:
 def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Values]:
     """The columns of `put_recipient`, a row for each recipient."""
     state = "held" if message.held else "queued"
+    note = message.held_by
+    if not note and message.due_at > message.received_at:
+        note = f"{SEND_NOTE}{time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(message.due_at))}"
     return [
         (
             message.id, place.nth, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
-            recipient.orcpt, message.stream, state, message.received_at, message.due_at,
-            message.held_by, place.flow,
+            recipient.orcpt, message.stream, state, message.starts_at, message.due_at, note, place.flow,
         )
         for place, recipient in zip(waiting, message.envelope.recipients, strict=True)
     ]  # fmt: skip
@@ -47,7 +50,7 @@ def places(message: Prepared) -> list[Waiting]:
     flow = intern(message.flow)
     return [
         Waiting(message.due_at, message.id, index, recipient.address, intern(domain_of(recipient.address)),
-                message.stream, message.received_at, 0, flow=flow)
+                message.stream, message.starts_at, 0, flow=flow)
         for index, recipient in enumerate(message.envelope.recipients)
     ]  # fmt: skip
 

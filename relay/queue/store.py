@@ -22,6 +22,7 @@ from relay.core.envelope import Recipient
 from relay.core.message import Prepared
 from relay.core.waiting import Mark, Part, Waiting
 
+SEND_NOTE = "send at "  # the note of mail that is to be sent later, until its first attempt
 BRAKE_NOTE = "brake "  # begins the note of mail that a brake holds; the brake's id and a colon follow
 
 

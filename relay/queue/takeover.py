@@ -12,13 +12,15 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
+from relay.core.envelope import Submission
 from relay.core.events import Event
 from relay.core.message import Prepared
-from relay.queue.frames import VERSION, Frame, FrameError, Kind, Put, encode, events_of, put_of, words_of
+from relay.core.reply import Reply
+from relay.queue.frames import VERSION, Frame, FrameError, Kind, Put, encode, events_of, put_of, report_of, words_of
 from relay.queue.handoff import Denied
 from relay.queue.link import Link
 from relay.queue.spool import FileBody, Spool
@@ -43,6 +45,10 @@ class Engine(Protocol):
 
     def publish(self, event: Event) -> None:
         """The bus's."""
+        ...
+
+    def report(self, submission: Submission) -> Awaitable[Reply]:
+        """The reply to a report on our mail."""
         ...
 
     def answer(self, question: str, arguments: list[Any]) -> object:
@@ -77,6 +83,7 @@ class Takeover:
         self.mark, self.files = mark, files
         self.guests: set[Guest] = set()
         self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
 
     async def serve(self, listening: socket.socket) -> None:
@@ -103,6 +110,8 @@ class Takeover:
             link.send(encode(Kind.REPLY, (number, self.engine.answer(question, arguments))))
         elif frame.kind is Kind.TELL:
             self.engine.told(*words_of(frame, str, list))
+        elif frame.kind is Kind.REPORT:
+            self._report(link, *report_of(frame))
         elif frame.kind is Kind.TAKEN:
             self._taken(guest, frame)
         elif frame.kind is Kind.OPEN:
@@ -154,6 +163,20 @@ class Takeover:
         """Deletes the body of a message that was not stored, wherever it lies."""
         if isinstance(message.content.body, FileBody):
             message.content.body.discard()
+
+    def _report(self, link: Link, number: int, submission: Submission) -> None:
+        async def work() -> None:
+            answer: list[object] = [451, "4.3.0", ["try again later"]]
+            try:
+                reply = await self.engine.report(submission)
+                answer = [reply.code, reply.enhanced, list(reply.lines)]
+            except Exception:
+                log.exception("report %s could not be read", submission.id)
+            link.send(encode(Kind.REPLY, (number, answer)))
+
+        task = asyncio.get_running_loop().create_task(work(), name=f"report {submission.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _refuse(self, guest: Guest, number: int, error: BaseException) -> None:
         self._soon(guest)

@@ -13,6 +13,7 @@ from relay.config.model import Config, Listener
 FIXED = (
     "hostname", "data", "workers", "queue", "delivery", "dns", "metrics", "control", "events", "memory_budget_bytes",
 )  # fmt: skip
+OF_A_SOCKET = ("bind", "accepts")  # of a listener
 
 
 def in_force(running: Config, wanted: Config) -> tuple[Config, list[str]]:
@@ -25,8 +26,9 @@ def in_force(running: Config, wanted: Config) -> tuple[Config, list[str]]:
             waiting.append(f"listeners.{name} (added)")
             continue
         listeners[name] = _where_it_was(running.listeners[name], listener)
-        if listener.bind != listeners[name].bind:
-            waiting.append(f"listeners.{name}.bind")
+        waiting += [
+            f"listeners.{name}.{key}" for key in OF_A_SOCKET if getattr(listener, key) != getattr(listeners[name], key)
+        ]
     waiting += [f"listeners.{name} (removed)" for name in running.listeners if name not in wanted.listeners]
     kept = {field: getattr(running, field) for field in FIXED}
     return wanted.model_copy(update={**kept, "listeners": listeners}), waiting
@@ -38,7 +40,7 @@ def restart_notes(waiting: list[str]) -> list[str]:
 
 
 def _where_it_was(before: Listener, now: Listener) -> Listener:
-    return now.model_copy(update={"bind": before.bind})
+    return now.model_copy(update={name: getattr(before, name) for name in OF_A_SOCKET})
 
 
 def _differing(field: str, before: BaseModel, now: BaseModel) -> Iterator[str]:

@@ -13,7 +13,7 @@ from relay.deliver.outlets import Terms
 from relay.deliver.resolve import Route
 from relay.deliver.sources import in_turn
 from relay.policy.model import Pool, Stream
-from relay.queue.store import Filter, Row
+from relay.queue.store import SEND_NOTE, Filter, Row
 from relay.service.limits import first_limit, limit_explained, limit_lines, why_paused
 from relay.service.relay import Relay
 from relay.service.shaping import held_because, kept_back
@@ -61,6 +61,8 @@ async def _row(relay: Relay, row: Row) -> Explanation:
         return limit_explained(pause, row.recipient, last)
     if row.due_at > now:
         why = f"attempt {row.attempts} failed, the next is due" if row.attempts else "not due yet"
+        if row.last.startswith(SEND_NOTE):
+            return Explanation(row.recipient, f"not due yet: its client asked to {row.last}", until=row.due_at)
         return Explanation(row.recipient, why, stream.where if stream else "", row.due_at, last)
     if any(place.message == row.message for job in relay.dispatcher.jobs for place in job.waiting):
         return Explanation(row.recipient, "it is being delivered now", detail=last)

@@ -13,14 +13,16 @@ from relay.config.check import CheckReport, read_rules
 from relay.config.files import Files
 from relay.config.model import Config
 from relay.inbound.board import Board
-from relay.inbound.frontgate import FrontGate, RemoteGuesses
+from relay.inbound.frontgate import FrontGate, RemoteFeedback, RemoteGuesses
 from relay.policy.model import Policy, Stream
 from relay.prepare.keys import KeyRing
 from relay.prepare.signing import SigningDesk
 from relay.queue.handoff import Handoff
 from relay.queue.spool import Spool
 from relay.service.changes import in_force
-from relay.service.inlet import Inlet, Share, Sockets, Ways
+from relay.service.feedback import feedback_addresses
+from relay.service.inlet import RETURN_PATH_KEY, Inlet, Share, Sockets, Ways
+from relay.service.keyfile import secret_file
 from relay.service.rules import Rules
 from relay.service.settings import listener_context, ways
 
@@ -42,7 +44,8 @@ class Front:
         self.gate = FrontGate(
             policy=self.policy, signing=self._signing, publish=self.handoff.publish, clock=time.time, ways=ways(config)
         )
-        self.gate.handoff = self.handoff
+        self.gate.handoff, self.gate.board, self.gate.number = self.handoff, board, number
+        self.feedback: RemoteFeedback | None = None
         self.share, self.spool = Share(board, number, RemoteGuesses(self.handoff)), spool
         self.inlet: Inlet | None = None
         self.ended = asyncio.Event()
@@ -77,7 +80,10 @@ class Front:
         return 1 if broken else 0
 
     async def _let_in(self) -> None:
-        ways_on = Ways(self.gate, self.handoff.put, self.handoff.publish, self.spool)
+        config = self.config
+        key = secret_file(config.data / RETURN_PATH_KEY)
+        self.feedback = RemoteFeedback(self.handoff, key, feedback_addresses(config))
+        ways_on = Ways(self.gate, self.handoff.put, self.handoff.publish, self.spool, self.feedback)
         self.inlet = Inlet(
             self.config, self.rules, ways_on, policy=self.policy, keys=self.keys, desk=self.desk, share=self.share
         )
@@ -100,6 +106,8 @@ class Front:
         self.config, self.rules = config, _rules(report)
         self.keys.refresh()
         self.gate.ways = ways(config)
+        if self.feedback is not None:
+            self.feedback.addresses = feedback_addresses(config)
         if self.inlet is not None:
             self.inlet.take(config, self.rules, contexts)
         log.info("has taken the rules %s", mark)

@@ -8,18 +8,20 @@ import os
 import signal
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relay.config.model import Config
-from relay.core.envelope import Client
+from relay.core.envelope import Client, Submission
 from relay.core.events import Event
 from relay.core.message import Prepared
+from relay.core.reply import Reply
 from relay.inbound.backoff import Backoff
 from relay.inbound.board import Board
 from relay.inbound.gate import Gatekeeper
+from relay.inbound.reception import Accept
 from relay.observe.metrics import Metrics
 from relay.policy.decide import Decision
 from relay.policy.model import Policy
@@ -43,10 +45,10 @@ class Counter:
 
     def __init__(
         self, *, gate: Gatekeeper, policy: Callable[[], Policy], held_by: HeldBy,
-        put_soon: Callable[[Prepared], asyncio.Future[None]], publish: Callable[[Event], None],
+        put_soon: Callable[[Prepared], asyncio.Future[None]], publish: Callable[[Event], None], report: Accept,
     ) -> None:  # fmt: skip
         self.gate, self.policy, self.held_by = gate, policy, held_by
-        self.put_soon, self.publish = put_soon, publish
+        self.put_soon, self.publish, self._read = put_soon, publish, report
         self.backoff = Backoff()
 
     def admit(self, put: Put) -> tuple[Prepared, Left]:
@@ -63,6 +65,10 @@ class Counter:
         if note := self.held_by(message.stream, message.credential, message.tags):
             message = replace(message, held=True, held_by=note)
         return message, lambda stored: self.gate.left(passage, stored=stored)
+
+    def report(self, submission: Submission) -> Awaitable[Reply]:
+        """The reply to a report on our mail."""
+        return self._read(submission)
 
     def answer(self, question: str, arguments: list[Any]) -> object:
         """The answer to a front's question; raises FrameError."""

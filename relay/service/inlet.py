@@ -13,19 +13,20 @@ from relay.config.model import Config
 from relay.core.events import Event
 from relay.core.message import Prepared
 from relay.inbound.access import Access, Guessing
-from relay.inbound.board import Board, Seats, SharedBudget
+from relay.inbound.board import Board, SharedBudget, SharedSeats
 from relay.inbound.gate import Gate
 from relay.inbound.intake import Intake
 from relay.inbound.listener import Listener, bind, inherited
-from relay.inbound.reception import Budget, MemoryBudget, Reception
+from relay.inbound.reception import Budget, MemoryBudget, Seating, Seats
 from relay.policy.model import Policy
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.spool import Spool
 from relay.service.keyfile import secret_file
+from relay.service.reception import Reports, receptions
 from relay.service.rules import Rules
-from relay.service.settings import credential_standings, listener_context, listener_settings, listener_standings
+from relay.service.settings import credential_standings, listener_settings, listener_standings
 
 RETURN_PATH_KEY = "return-path.key"
 Sockets = Mapping[str, Sequence[socket.socket]]
@@ -65,6 +66,7 @@ class Ways:
     put: Callable[[Prepared], Awaitable[None]]
     publish: Callable[[Event], None]
     spool: Spool
+    feedback: Reports
     held_by: HeldBy = lambda *_: ""
     on_connection: Callable[[int], None] = lambda delta: None
 
@@ -97,17 +99,19 @@ class Inlet:
         budget: Budget = MemoryBudget(config.memory_budget_bytes)
         if share is not None:
             budget = SharedBudget(config.memory_budget_bytes, share.board, share.number)
-        for name, settings in config.listeners.items():
-            reception = Reception(
-                listener_settings(config, name, settings), self.access, self.intake.accept, budget=budget,
-                tls=listener_context(config, settings), notify=self.ways.publish,
-                on_connection=self.ways.on_connection, spool=self.ways.spool,
-                seats=Seats(share.board, share.number, name) if share else None,
-            )  # fmt: skip
+        made = receptions(
+            config, self.access, self.intake, self.ways.feedback, budget=budget, seats=self._seats,
+            notify=self.ways.publish, on_connection=self.ways.on_connection, spool=self.ways.spool,
+        )  # fmt: skip
+        for reception in made:
+            name = reception.settings.name
             ahead = partial(share.board.is_ahead, share.number, name) if share else None
             self.listeners.append(Listener(reception, sockets[name], ahead))
         for listener in self.listeners:
             await listener.start()
+
+    def _seats(self, listener: str) -> Seating:
+        return SharedSeats(self.share.board, self.share.number, listener) if self.share else Seats()
 
     def take(self, config: Config, rules: Rules, contexts: Mapping[str, ssl.SSLContext | None]) -> None:
         """Replaces credentials, certificates and the listeners' settings; sessions that live keep theirs."""

@@ -12,7 +12,7 @@ from relay.core.ids import STRETCH_S, stretch_at, stretch_end, stretch_of
 from relay.core.objective import HELD_MOST
 from relay.observe.objectives import Objectives, Promise
 from relay.policy.model import Policy
-from relay.queue.store import Filter, Row, StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import SEND_NOTE, Filter, Row, StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay")
 
@@ -50,10 +50,14 @@ async def recall_objectives(objectives: Objectives, store: Remembering, now: flo
         held = await store.find(
             Filter(stream=stream, state="held", younger_than_s=now - since_s + STRETCH_S), HELD_MOST
         )
+        later = await store.find(Filter(stream=stream, state="queued", note=f"{SEND_NOTE}*"), HELD_MOST)
+        for row in later:
+            waiting[stretch_of(row.message)] = waiting.get(stretch_of(row.message), 0) - 1
         objectives.restore(
             stream, kept,
-            {stretch: count for stretch, count in waiting.items() if stretch_end(stretch) > since_s},
+            {stretch: count for stretch, count in waiting.items() if count > 0 and stretch_end(stretch) > since_s},
             {(stretch_of(row.message), row.message) for row in held},
+            [(stretch_at(row.due_at), row.message) for row in later if row.due_at > since_s],
         )  # fmt: skip
 
 

@@ -52,6 +52,7 @@ from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
 from relay.queue.takeover import Takeover
 from relay.service.doors import Doors, OwnDoors
+from relay.service.feedback import feedback_addresses, open_feedback
 from relay.service.fronts import Counter, FrontDoors
 from relay.service.gate import open_gate, save_counts, take_limits
 from relay.service.inlet import RETURN_PATH_KEY, Inlet, Sockets, Ways
@@ -123,7 +124,8 @@ class Relay:
             config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
         )
         self._opened.push_async_callback(save_counts, self.gate, self.store)
-        secret_file(config.data / RETURN_PATH_KEY)  # made before fronts look for it
+        verp_key = secret_file(config.data / RETURN_PATH_KEY)
+        self.feedback = await open_feedback(config, verp_key, self.store, self.routing, self.bus.publish)
 
     async def _start_sandbox(self) -> int:
         if self.config.delivery.mode != SANDBOX:
@@ -169,16 +171,17 @@ class Relay:
 
     def _own_doors(self, sockets: Sockets) -> Doors:
         ways = Ways(
-            self.gate, self.store.put, self.bus.publish, self.store.spool, self.shaping.held_by,
+            self.gate, self.store.put, self.bus.publish, self.store.spool, self.feedback, self.shaping.held_by,
             self.metrics.connections.labels("in").inc,
         )  # fmt: skip
         inlet = Inlet(self.config, self.rules, ways, policy=self.policy, keys=self.keys, desk=self.desk)
         return OwnDoors(inlet, sockets)
 
     def _front_doors(self, board: Board, sockets: Sockets) -> Doors:
+        self.gate.crowd = board.under_way
         counter = Counter(
             gate=self.gate, policy=self.policy, held_by=self.shaping.held_by,
-            put_soon=self.store.put_soon, publish=self.bus.publish,
+            put_soon=self.store.put_soon, publish=self.bus.publish, report=self.feedback.accept,
         )  # fmt: skip
         takeover = Takeover(counter, self.store.spool, mark=self.rules.mark, files=self.rules.files)
         return FrontDoors(takeover, board, sockets, path=self.config.handoff_socket, metrics=self.metrics)
@@ -189,6 +192,7 @@ class Relay:
         `config` has what only a restart changes as it was (relay/service/changes.py)."""
         self.config, self.rules = config, rules
         self.keys.refresh()
+        self.feedback.addresses = feedback_addresses(config)
         take_limits(self.gate, config, rules.credentials)
         self.objectives.take(promises(rules.policy))
         self.shaping.take_policy()
@@ -230,6 +234,7 @@ class Relay:
         tally, oldest = await self.store.tally(), await self.store.oldest()
         self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
         self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
+        self.metrics.under_way.set(self.gate.under_way)
         if self.doors is not None:
             self.doors.measure()
         self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
@@ -243,9 +248,10 @@ class Relay:
         """A message is on stable storage: told once, and under way at once."""
         self.bus.publish(accepted_event(message, time.time()))
         if self.sandbox is not None:
-            self.sandbox.note(message.id, message.stream, message.received_at)
+            self.sandbox.note(message.id, message.stream, message.starts_at)
         if not message.held:
-            self.recent.add(message)
+            if message.due_at <= message.received_at:
+                self.recent.add(message)
             self.pager.stored(places)
 
     def _settled(self, finished: Sequence[Waiting], again: Sequence[Waiting]) -> None:

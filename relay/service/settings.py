@@ -41,12 +41,12 @@ def listener_context(config: Config, listener: Listener) -> ssl.SSLContext | Non
 
 def listener_standings(config: Config) -> dict[str, Standing]:
     """What each listener settles about streams."""
-    return {name: Standing(one.stream, tuple(one.streams)) for name, one in config.listeners.items()}
+    return {name: Standing(one.stream, tuple(one.streams), one.send_ahead) for name, one in config.listeners.items()}
 
 
 def credential_standings(credentials: dict[str, Credential]) -> dict[str, Standing]:
     """What each credential settles about streams."""
-    return {name: Standing(one.stream, one.streams) for name, one in credentials.items()}
+    return {name: Standing(one.stream, one.streams, one.ahead_s) for name, one in credentials.items()}
 
 
 def allowances(config: Config, credentials: dict[str, Credential]) -> dict[str, Allowance]:

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `python tests/bench/bench.py` from anywhere
 
+from tests.bench.far import MESSAGES, measure_far
 from tests.bench.latency import check_signed, measure_latency
 from tests.bench.load import Case, Run, Traffic, choose_traffic, measure
 from tests.bench.machine import Trouble, describe, free_port
-from tests.bench.servers import Server, make_key, start_postfix, start_relay, why_no_postfix
-from tests.bench.summary import HEAD, as_json, latency_row, medians, ratio_row, ratios, row
+from tests.bench.servers import CONNECTIONS, Server, make_key, start_postfix, start_relay, why_no_postfix
+from tests.bench.summary import HEAD, as_json, far_row, latency_row, medians, ratio_row, ratios, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +35,11 @@ CASES = {
     "4k-kept": Case("4k-kept", size=4096, count=4000, keep=True),
     "4k-new": Case("4k-new", size=4096, count=4000, keep=False),
     "100k-kept": Case("100k-kept", size=102_400, count=500, keep=True),
+    "4k-unsigned": Case("4k-unsigned", size=4096, count=4000, keep=True, signed=False),
 }
-LONGEST_HOME = 107 - len("/relay-bench-xxxxxxxx/relay/control.sock")  # unix(7): sun_path
-LATENCY, CODES, WARM_UP = "latency", 200, 200
+LONGEST_HOME = 107 - len("/relay-bench-xxxxxxxx/unsigned/relay/control.sock")  # unix(7): sun_path
+LATENCY, FAR = "latency", "far"
+CODES, WARM_UP = 200, 200
 
 
 class Stopped(BaseException):
@@ -54,13 +57,14 @@ class Bench:
     traffic: Traffic
     sink_port: int
     pairs: int
+    home: Path
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=3, help="runs of each server in each case (default 3)")
-    names = [*CASES, LATENCY]
+    names = [*CASES, LATENCY, FAR]
     parser.add_argument("--cases", default=",".join(names), help=f"some of {', '.join(names)} (default all)")
     parser.add_argument("--messages", type=int, help="in each run (default 4000, of 100 KiB 500; codes 200)")
     parser.add_argument("--relay-only", action="store_true", help="leave Postfix out")
@@ -140,7 +144,7 @@ def _start(chosen: argparse.Namespace, stack: ExitStack) -> tuple[Bench, dict[st
         servers.append(start_postfix(home / "postfix", sink_port, key, stack))
     for server in servers:
         check_signed(server, sink_port)
-    return Bench(servers, traffic, sink_port, chosen.pairs), machine
+    return Bench(servers, traffic, sink_port, chosen.pairs, home), machine
 
 
 def run_all(bench: Bench, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -153,14 +157,15 @@ def run_all(bench: Bench, chosen: argparse.Namespace) -> dict[str, Any]:
     for name in chosen.cases:
         if name in CASES:
             case = replace(CASES[name], count=chosen.messages or CASES[name].count)
-            found, summary[name] = run_case(bench, case)
+            found, summary[name] = run_case(bench, case) if case.signed else run_unsigned(bench, case)
             runs += found
     latency = run_latency(bench, min(CODES, chosen.messages or CODES)) if LATENCY in chosen.cases else []
+    far = run_far(bench, min(MESSAGES, chosen.messages or MESSAGES)) if FAR in chosen.cases else []
     memory["after_rss_mb"] = round(relay.rss_mb(), 1)
     memory["peak_rss_mb"] = max((run.peak_rss_mb for run in runs if run.server == relay.name), default=0.0)
     print(f"\nthe relay after it all: {memory['after_rss_mb']} MB resident")
     return {"traffic": bench.traffic.name, "memory": memory, "summary": summary, "latency": latency,
-            "runs": [as_json(run) for run in runs]}  # fmt: skip
+            "far": far, "runs": [as_json(run) for run in runs]}  # fmt: skip
 
 
 def run_case(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:
@@ -181,6 +186,32 @@ def run_case(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:
         summary["ratio"] = ratios(pairs, ours, peer)
         print(ratio_row(case.name, summary["ratio"]), flush=True)
     return [run for pair in pairs for run in pair.values()], summary
+
+
+def run_unsigned(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:
+    """The relay without a key beside Postfix without OpenDKIM: servers of their own, for this case only."""
+    with ExitStack() as stack:
+        return run_case(replace(bench, servers=_plain(bench, "unsigned", bench.sink_port, CONNECTIONS, stack)), case)
+
+
+def run_far(bench: Bench, messages: int) -> list[dict[str, Any]]:
+    """A receiver 50 ms away and one connection to it; nothing is signed."""
+    wire_port, found = free_port(), []
+    with ExitStack() as stack:
+        for server in _plain(bench, "far", wire_port, 1, stack):
+            one = measure_far(server, wire_port, bench.sink_port, messages)
+            print(far_row(one), flush=True)
+            found.append(asdict(one))
+    return found
+
+
+def _plain(bench: Bench, name: str, port: int, connections: int, stack: ExitStack) -> list[Server]:
+    home = bench.home / name
+    home.mkdir()
+    servers = [start_relay(home, port, stack, connections=connections, signed=False)]
+    if len(bench.servers) > 1:
+        servers.append(start_postfix(home / "postfix", port, None, stack, connections=connections))
+    return servers
 
 
 def run_latency(bench: Bench, codes: int) -> list[dict[str, Any]]:

@@ -28,13 +28,15 @@ COUNTED = re.compile(rb"mesg=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A kind of load: messages of `size` bytes by `sessions` at a time, on kept connections or one a message."""
+    """A kind of load: messages of `size` bytes by `sessions` at a time, on kept connections or one a message;
+    signed by the servers or not."""
 
     name: str
     size: int
     count: int
     keep: bool
     sessions: int = 10
+    signed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ default_process_limit = 100
 in_flow_delay = 0
 smtp_destination_concurrency_limit = {connections}
 initial_destination_concurrency = {connections}
-smtpd_milters = unix:{home}/milter.sock
+"""
+MILTER = """smtpd_milters = unix:{home}/milter.sock
 milter_default_action = tempfail
 milter_protocol = 6
 """
@@ -84,20 +85,6 @@ UMask 000
 Background no
 Syslog no
 """
-POLICY = {
-    "streams": {
-        "transactional": {
-            "pool": "main",
-            "dkim": [{"domain": "from", "selector": SELECTOR}],
-            "retry": {"after": ["1s"], "then": "5s", "expire": "1h"},
-        }
-    },
-    "pools": {"main": {"sources": [{"name": "m1"}]}},
-    "routes": [{"name": "everything", "stream": "transactional"}],
-    "providers": {"everyone": {"mx": "*", "per_source": {"connections": CONNECTIONS}}},
-}
-
-
 class Server:
     """A server that takes mail on `port`; its processes are `programs` and all below them."""
 
@@ -123,7 +110,9 @@ def make_key(home: Path) -> Path:
     return home / "relay" / "dkim" / DOMAIN / f"{SELECTOR}.pem"
 
 
-def start_relay(home: Path, sink: int, stack: ExitStack) -> Server:
+def start_relay(
+    home: Path, sink: int, stack: ExitStack, *, connections: int = CONNECTIONS, signed: bool = True
+) -> Server:
     """`python -m relay serve` of this environment and source tree, on a configuration made here."""
     port, health = free_port(), free_port()
     listener = {"bind": f"127.0.0.1:{port}", "networks": ["127.0.0.0/8"], "max_connections_per_client": 1000}
@@ -133,12 +122,12 @@ def start_relay(home: Path, sink: int, stack: ExitStack) -> Server:
         "policies": str(home / "policies"),
         "listeners": {"apps": listener},
         "delivery": {"mode": "smarthost", "host": f"127.0.0.1:{sink}", "tls": "never",
-                     "host_connections": CONNECTIONS},
+                     "host_connections": connections},
         "metrics": {"bind": f"127.0.0.1:{health}"},
         "drain": "1s",
     }  # fmt: skip
     (home / "policies").mkdir()
-    (home / "policies" / "all.yaml").write_text(yaml.safe_dump(POLICY))
+    (home / "policies" / "all.yaml").write_text(yaml.safe_dump(_policy(connections, signed)))
     config = home / "relay.yaml"
     config.write_text(yaml.safe_dump(settings))
     command = [sys.executable, "-m", "relay", "serve", "--config", str(config)]
@@ -148,25 +137,47 @@ def start_relay(home: Path, sink: int, stack: ExitStack) -> Server:
     return Server("relay", port, [program])
 
 
-def start_postfix(home: Path, sink: int, key: Path, stack: ExitStack) -> Server:
-    """Postfix, and OpenDKIM as its milter, on configurations made here; needs root."""
+def _policy(connections: int, signed: bool) -> dict[str, object]:
+    stream = {
+        "pool": "main",
+        "dkim": [{"domain": "from", "selector": SELECTOR}] if signed else [],
+        "retry": {"after": ["1s"], "then": "5s", "expire": "1h"},
+    }
+    return {
+        "streams": {"transactional": stream},
+        "pools": {"main": {"sources": [{"name": "m1"}]}},
+        "routes": [{"name": "everything", "stream": "transactional"}],
+        "providers": {"everyone": {"mx": "*", "per_source": {"connections": connections}}},
+    }
+
+
+def start_postfix(
+    home: Path, sink: int, key: Path | None, stack: ExitStack, *, connections: int = CONNECTIONS
+) -> Server:
+    """Postfix, and with a key OpenDKIM as its milter, on configurations made here; needs root."""
     home.mkdir(mode=0o755)
     for name in ("spool", "data"):
         (home / name).mkdir()
     shutil.chown(home / "data", "postfix")
-    (home / "opendkim.conf").write_text(OPENDKIM.format(domain=DOMAIN, selector=SELECTOR, key=key, home=home))
-    signer = Program([_found("opendkim"), "-f", "-x", str(home / "opendkim.conf")], home / "opendkim.log")
-    stack.callback(signer.stop)
-    signer.wait_until((home / "milter.sock").exists, "opendkim listens")
+    signer = [_start_opendkim(home, key, stack)] if key else []
     port = free_port()
-    (home / "main.cf").write_text(MAIN.format(home=home, sink=sink, connections=CONNECTIONS))
+    main = MAIN + MILTER if key else MAIN
+    (home / "main.cf").write_text(main.format(home=home, sink=sink, connections=connections))
     (home / "master.cf").write_text(MASTER.format(port=port))
     if Path("/etc/postfix/dynamicmaps.cf").exists():
         shutil.copy("/etc/postfix/dynamicmaps.cf", home)
     postfix = Program([_found("postfix"), "-c", str(home), "start-fg"], home / "start.log")
     stack.callback(_stop_postfix, home, postfix)
     postfix.wait_until(lambda: listens(port), "Postfix listens")
-    return Server("postfix+opendkim", port, [signer, postfix])
+    return Server("postfix+opendkim" if key else "postfix", port, [*signer, postfix])
+
+
+def _start_opendkim(home: Path, key: Path, stack: ExitStack) -> Program:
+    (home / "opendkim.conf").write_text(OPENDKIM.format(domain=DOMAIN, selector=SELECTOR, key=key, home=home))
+    signer = Program([_found("opendkim"), "-f", "-x", str(home / "opendkim.conf")], home / "opendkim.log")
+    stack.callback(signer.stop)
+    signer.wait_until((home / "milter.sock").exists, "opendkim listens")
+    return signer
 
 
 def why_no_postfix() -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from tests.bench.far import Far
 from tests.bench.latency import Latency
 from tests.bench.load import Run
 
@@ -51,6 +52,12 @@ def latency_row(one: Latency) -> str:
     return (f"{'latency':12} {one.server:18} accepted to received p50 {one.accepted_p50_ms:.2f} ms,"
             f" p99 {one.accepted_p99_ms:.2f} ms; from the first byte p50 {one.submitted_p50_ms:.2f} ms,"
             f" p99 {one.submitted_p99_ms:.2f} ms")  # fmt: skip
+
+
+def far_row(one: Far) -> str:
+    """A line of the table of receivers far away."""
+    return (f"{'far':12} {one.server:18} {one.rate:.1f} messages/s on one connection, {one.round_trips:.2f} round trips"
+            " each")  # fmt: skip
 
 
 def as_json(run: Run) -> dict[str, Any]:

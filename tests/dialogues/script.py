@@ -29,7 +29,7 @@ from tests.dialogues.stage import Peer, Stage, client_context, stage, until
 
 NUMBERS = {"max_recipients", "max_errors", "max_message_bytes", "max_header_bytes", "max_idle_commands"}
 SECONDS = {"idle_timeout_s", "data_timeout_s", "data_grace_s", "data_min_bytes_per_s", "tls_handshake_s"}
-TEXTS = {"tls", "auth", "profile", "postmaster", "hostname", "name"}
+TEXTS = {"accepts", "tls", "auth", "profile", "postmaster", "hostname", "name"}
 
 
 def read(path: Path) -> list[tuple[int, str, str]]:

@@ -59,6 +59,9 @@ def test_it_measures(home):
     assert latency["codes"] == 200
     assert 0 < latency["submitted_p50_ms"] <= latency["submitted_p99_ms"]
     assert latency["accepted_p50_ms"] <= latency["submitted_p50_ms"]
+    [far] = figures["far"]
+    assert far["messages"] == 100
+    assert 0.9 < far["round_trips"] < 2, "the next message rides with the dot of the one before"
     assert 20 < figures["memory"]["idle_rss_mb"] < 1000
     assert figures["machine"]["fsync_ms"] > 0
     for case in CASES:

@@ -140,6 +140,35 @@ SCENARIOS = {
                     ('relay_commit_seconds_bucket{le="1"}', "0+100x{n}"),
                     ('relay_commit_seconds_bucket{le="+Inf"}', "0+100x{n}")], 30, {"RelayDiskSlow"},
     ),
+    "a provider turns a source away": (
+        "shipped", [BUILD, ('relay_source_paused{source="m1",provider="yahoo"}', "_x5 1x{n}")], 20,
+        {"RelaySourcePaused"},
+    ),
+    "a source that everyone turns away": (
+        "shipped", [BUILD, ('relay_source_paused{source="m1",provider=""}', "1x{n}")], 20, {"RelaySourcePaused"},
+    ),
+    "a short pause is daily business": (
+        "shipped", [BUILD, ('relay_source_paused{source="m1",provider="yahoo"}', "_x5 1x3 _x{n}"),
+                    ('relay_stream_paused{stream="marketing",provider="yahoo"}', "_x5 1x3 _x{n}")], 9, set(),
+    ),
+    "a provider wants no newsletters": (
+        "shipped", [BUILD, ('relay_stream_paused{stream="marketing",provider="yahoo"}', "1x{n}")], 20,
+        {"RelayStreamPaused"},
+    ),
+    "a brake on a campaign": (
+        "shipped", [BUILD, ('relay_brakes{stream="marketing",rule="bounce_rate > 5% over 3600 s by campaign, hold"}',
+                            "_x10 1x{n}")], 15, {"RelayStreamBraked"},
+    ),
+    "a brake that was released": (
+        "shipped", [BUILD, ('relay_brakes{stream="marketing",rule="bounces"}', "1x10 _x{n}")], 20, set(),
+    ),
+    "an operator's pause needs no alert": (
+        "shipped", [BUILD, ('relay_brakes{stream="marketing",rule="operator"}', "1x{n}")], 300, set(),
+    ),
+    "unless it is forgotten": (
+        "shipped", [BUILD, ('relay_brakes{stream="marketing",rule="operator"}', "1x{n}")], 800,
+        {"RelayPauseForgotten"},
+    ),
     "mail outlives its expiry": (
         "shipped", [BUILD, ('relay_queue_oldest_seconds{stream="marketing"}', "262000+60x{n}")], 60,
         {"RelayQueueStuck"},

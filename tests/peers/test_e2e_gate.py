@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import smtplib
+import time
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.peers.place import free_port
 from tests.peers.receiver import Receiver
@@ -132,3 +134,75 @@ def test_bulk_mail_in_the_wrong_stream(relay):
     [first, second] = one.events("guarded")
     assert first["guard"] == second["guard"] == "headers"
     assert second["to"] == "marketing"
+
+
+def test_a_crowd_of_newsletters_is_sent_away_and_codes_come_in(relay, receive):
+    receive(10)
+    one = relay(policy=streams(marketing={"quota": {"share_of_accepts": "60%"}}))
+    to = "you@r10.receivers.test"
+    settings = yaml.safe_load(one.config.read_text())
+    settings["listeners"]["apps"]["max_connections_per_client"] = 500
+    one.config.write_text(yaml.safe_dump(settings))
+    one.run("reload")
+
+    def at_the_dot(message: bytes) -> smtplib.SMTP:
+        """A client that has said everything but the last dot."""
+        smtp = one.smtp()
+        smtp.ehlo()
+        smtp.mail("shop@shop.test")
+        smtp.rcpt(to)
+        assert smtp.docmd("DATA")[0] == 354
+        smtp.send(message)
+        return smtp
+
+    def all_at_once(crowd: list[smtplib.SMTP]) -> list[int]:
+        for smtp in crowd:
+            smtp.send(b".\r\n")
+        return [smtp.getreply()[0] for smtp in crowd]
+
+    for _ in range(5):  # on a slow machine the dots may come one by one
+        crowd = [at_the_dot(letter("news", NEWS)) for _ in range(180)]
+        codes = [at_the_dot(letter("your code")) for _ in range(10)]
+        said = all_at_once([*crowd, *codes])
+        for smtp in (*crowd, *codes):
+            smtp.close()
+        assert said[180:] == [250] * 10
+        assert said[:180].count(250) + said[:180].count(451) == 180
+        if 451 in said:
+            break
+    assert said[:180].count(250) >= 100
+    assert one.total("relay_refused_messages_total", 'reason="quota-accepts"') == said.count(451) > 0
+    with one.smtp() as smtp:
+        assert answer(smtp, letter("news", NEWS), to)[0] == 250  # the crowd is gone
+    one.idle()
+
+
+def test_a_message_for_later_is_sent_then_also_after_a_restart(relay, receive):
+    server = receive(10)
+    one = relay(policy=streams(transactional={"objective": {"within": "10s", "for": "99%"}}))
+    settings = yaml.safe_load(one.config.read_text())
+    settings["listeners"]["apps"]["send_ahead"] = "1h"
+    one.config.write_text(yaml.safe_dump(settings))
+    one.run("reload")
+    to, at = "you@r10.receivers.test", time.time() + 12
+    later = one.send("shop@shop.test", to, letter("later", b"X-Relay-Send-At: %.3f\r\n" % at))
+    now = one.send("shop@shop.test", to, letter("now"))
+    one.ends(now)
+    [row] = one.waiting()
+    assert (row["message"], row["state"], row["due_at"]) == (later, "queued", pytest.approx(at, abs=0.01))
+    explained = one.run("explain", later).stdout.decode()
+    assert "its client asked to send at" in explained
+    with one.smtp() as smtp:
+        code, words = answer(smtp, letter("too late", b"X-Relay-Send-At: %d\r\n" % (time.time() + 7200)), to)
+    assert (code, words) == (550, "5.7.1 X-Relay-Send-At is 2.0 h ahead; listener apps may ask for 1.0 h")
+    one.kill()
+    one.start()
+    one.ends(later)
+    assert b"Send-At" not in server.accepted[-1].data
+    [accepted] = [row for row in one.events("accepted") if "due_at" in row]
+    [delivered] = [row for row in one.events("delivered") if row["message"] == later]
+    assert (accepted["message"], delivered["attempt"]) == (later, 1)
+    assert delivered["time"] >= at
+    assert 0 <= delivered["delay_s"] < 10
+    one.idle()
+    assert one.total("relay_objective_good_total") == one.total("relay_objective_total") == 1

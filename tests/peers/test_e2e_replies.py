@@ -44,13 +44,14 @@ def test_unusual_rate_slows_us_down(relay, receive):
 
 def test_a_pause_holds_mail_back_and_ends_by_itself(relay, receive):
     server = receive(10, {"mail": [UNUSUAL]})
-    one = relay(policy=provider(rule({"pause": "source", "for": "3s"})))
+    one = relay(policy=provider(rule({"pause": "source", "for": "6s"})))
     one.send(SENDER, YOU, MAIL)
     paused = one.wait(lambda: one.events("source_paused"), "the pause")[0]
     messages = [one.send(SENDER, YOU, MAIL) for _ in range(5)]
-    assert paused["rule"].startswith("a rule (all.yaml:")
+    assert (paused["rule"], paused["by"], paused["what"]) == ("a rule", "reply rule", "pause")
+    assert paused["where"].startswith("all.yaml:")
     assert (paused["source"], paused["destination"]) == ("m1", "site mx.r10.receivers.test")
-    assert "unusual rate of unsolicited mail" in paused["reply"]
+    assert "unusual rate of unsolicited mail" in paused["seen"]
     one.wait(lambda: one.total("relay_limits_waiting", 'reason="reply_rule"') >= 5, "mail that waits for the pause")
     assert one.total("relay_source_paused", 'provider="everyone",source="m1"') == 1
     assert len(server.seen.connections) == 1
@@ -61,7 +62,7 @@ def test_a_pause_holds_mail_back_and_ends_by_itself(relay, receive):
     server.wait_accepted(6)
     delivered = one.wait(lambda: len(one.events("delivered")) == 6 and one.events("delivered"), "six deliveries")
     one.idle()
-    assert [row["why"] for row in one.events("limit_ended")] == ["over"]
+    assert [row["ended"] for row in one.events("source_resumed")] == ["time"]
     assert all(row["time"] >= paused["until"] - 0.01 for row in delivered)
     assert [row["attempt"] for row in delivered if row["message"] in messages] == [1] * 5
 

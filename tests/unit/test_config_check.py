@@ -52,9 +52,21 @@ def certificate(key, ends):
 
 
 def told(folder):
+    return [one for one in all_told(folder) if "no listener takes complaints" not in one]
+
+
+def all_told(folder):
     report = check_all(folder / "relay.yaml", now=NOW)
     assert report.ok is not bool(report.problems)
     return [str(one).replace(f"{folder}/", "") for one in (*report.problems, *report.notes)]
+
+
+def test_a_brake_on_complaints_wants_somebody_who_hears_them(folder):
+    says = "streams.yaml:43:1: this brake counts nothing: no listener takes complaints (add `bounces: {bind:"
+    assert [one.startswith(says) for one in all_told(folder) if "complaints" in one] == [True]
+    with_ears = CONFIG.replace("listeners: {", 'listeners: {bounces: {bind: "127.0.0.1:2625", accepts: bounces}, ')
+    write(folder / "relay.yaml", with_ears.encode())
+    assert [one for one in all_told(folder) if "complaints" in one] == []
 
 
 def test_a_config_that_cannot_be_read_is_all_that_is_told(folder):

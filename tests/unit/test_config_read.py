@@ -127,6 +127,12 @@ def test_told(tmp_path, more, says):
         ("{bind: 'x:1', networks: [10.0.0.0/8], profile: old}", "`old` is not allowed (did you mean `modern`?" ),
         ("{bind: 'x:1', networks: [10.0.0.0/8], senders: ['*@x'], strem: x}", "unknown key `strem` (did you mean `stream`?"),
         ("7", "listeners.a: must be a mapping of settings, not `7`"),
+        ("{bind: 'x:1', networks: [10.0.0.0/8], feedback: [fbl@x]}", "is only for a listener with `accepts: bounces`"),
+        ("{bind: 'x:1', accepts: bounces, networks: [10.0.0.0/8]}", "`networks:` is for listeners that take mail, and"),
+        ("{bind: 'x:1', accepts: bounces, stream: news}", "`stream:` is for listeners that take mail, and this one"),
+        ("{bind: 'x:1', accepts: bounces, feedback: [fbl]}", "`fbl` is no address (write the addresses that feedback"),
+        ("{bind: 'x:1', accepts: bounces, feedback: ['a b@x.test']}", "`a b@x.test` is no address"),
+        ("{bind: 'x:1', accepts: complaints}", "`complaints` is not allowed"),
     ],
 )
 def test_listeners(tmp_path, listener, says):

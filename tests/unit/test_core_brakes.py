@@ -83,6 +83,7 @@ def test_rates_count_what_they_say():
     ends = [fact(name, kind="InvalidRecipient") for name in ("delivered", "deferred", "bounced", "expired")]
     assert {rate: {end.name: counted(rate, end) for end in ends} for rate in RATES} == {
         "bounce_rate": {"delivered": False, "deferred": None, "bounced": True, "expired": False},
+        "complaint_rate": {"delivered": False, "deferred": None, "bounced": None, "expired": None},
         "deferral_rate": {"delivered": False, "deferred": True, "bounced": False, "expired": None},
         "unknown_user_rate": {"delivered": False, "deferred": None, "bounced": True, "expired": False},
     }
@@ -158,3 +159,41 @@ def test_a_reload_keeps_the_figures_of_rules_that_stay():
     assert not made.watches("news")
     assert made.count(fact("bounced"), NOW) == []
     assert len(made.trips) == 1
+
+
+def test_complaints_are_a_share_of_what_was_delivered():
+    made = brakes(replace(RULE, rate="complaint_rate", above=Fraction(3, 1000), at_least=1000, text="complaints"))
+    assert feed(made, 1000, 500) == []
+    assert [made.count(fact("complained"), NOW) for _ in range(3)] == [[], [], []]  # 3 of 1000 is 0.3 %, not more
+    [trip] = made.count(fact("complained"), NOW)
+    assert trip.seen == "4 of 1000"
+
+
+def test_complaints_without_enough_deliveries_brake_nobody():
+    made = brakes(replace(RULE, rate="complaint_rate", at_least=1, text="complaints"))
+    for _ in range(50):
+        assert made.count(fact("complained"), NOW) == []
+    assert len(feed(made, 1, 0) + made.count(fact("complained"), NOW)) == 1
+
+
+def test_a_late_bounce_is_one_more_hit_and_no_more_mail():
+    made = brakes(replace(RULE, at_least=100))
+    feed(made, 100, 0)
+    for _ in range(5):
+        assert made.count(fact("bounced_late"), NOW) == []
+    [trip] = made.count(fact("bounced_late"), NOW)
+    assert trip.seen == "6 of 100"
+
+
+@pytest.mark.parametrize(
+    ("rate", "name", "kind", "hit"),
+    [
+        ("complaint_rate", "complained", "", True), ("complaint_rate", "delivered", "", False),
+        ("complaint_rate", "bounced", "", None), ("complaint_rate", "bounced_late", "", None),
+        ("bounce_rate", "complained", "", None), ("bounce_rate", "bounced_late", "QuotaIssues", True),
+        ("unknown_user_rate", "bounced_late", "QuotaIssues", None),
+        ("unknown_user_rate", "bounced_late", "InvalidRecipient", True), ("deferral_rate", "bounced_late", "", None),
+    ],
+)  # fmt: skip
+def test_what_late_news_counts_for(rate, name, kind, hit):
+    assert counted(rate, fact(name, kind=kind)) is hit

@@ -143,6 +143,31 @@ def test_a_longer_promise_counts_nothing_twice():
     assert counts(one, T0 + 162) == (0, 2)
 
 
+def test_mail_to_be_sent_later_is_late_from_then_on():
+    one, early, late, code = tracker(), mail(T0, 1), mail(T0, 2), mail(T0, 3)
+    for message in (early, late):
+        one.accepted(message, 1, T0, due_at=T0 + 3600)
+    one.accepted(code, 1, T0)
+    one.ended(early, T0 + 3601, 1.0, delivered=True, excused=False)
+    assert counts(one, T0 + 60) == (1, 2)  # the code became late, nothing else
+    assert counts(one, T0 + 3600 + 60) == (1, 3)
+    assert not one.later
+
+
+def test_what_is_due_already_is_not_put_off():
+    one, code = tracker(), mail(T0)
+    one.accepted(code, 1, T0, due_at=T0 - 5)
+    assert counts(one, T0 + 60) == (0, 1)
+
+
+def test_more_mail_for_later_than_is_remembered_is_counted_from_acceptance(monkeypatch):
+    monkeypatch.setattr("relay.core.objective.HELD_MOST", 1)
+    one = tracker()
+    for number in (1, 2):
+        one.accepted(mail(T0, number), 1, T0, due_at=T0 + 3600)
+    assert counts(one, T0 + 60) == (0, 1)
+
+
 def test_a_start_goes_on_with_what_waits():
     one, held = tracker(), mail(T0, 9)
     one.resume({stretch_of(mail(T0)): 3}, [(stretch_of(held), held)])

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 from relay.core.ledger import Act
 from relay.core.pattern import compile_pattern
@@ -16,6 +17,7 @@ from tests.unit.delivery_stage import Receiver, Stage, message, play, rules, sub
 FLOOD = "421 4.7.28 an unusual rate of mail"
 HOUR, DAY = 3600.0, 86400.0
 ONE = (Pool("main", (Source("t1"),)),)
+NO_SHAPING = SimpleNamespace(health=SimpleNamespace(paused={}), brakes=SimpleNamespace(trips={}))
 
 
 def rule(*acts, name="unusual rate", for_s=2 * HOUR, **more):
@@ -52,7 +54,7 @@ def test_ten_a_minute_for_half_an_hour():
             await asyncio.sleep(600)
             assert 95 <= len(receiver.taken) - before <= 102
             await asyncio.sleep(1200)
-            assert stage.told("limit_ended") == [("", "")]
+            assert stage.told("source_resumed") == [("", "")]
             await asyncio.sleep(60)
             assert len(receiver.taken) == 1000
             stage.quiet()
@@ -96,7 +98,7 @@ def test_an_operator_ends_a_pause_and_mail_goes_at_once():
             assert stage.actions.cancel(name) is None
             await asyncio.sleep(1)
             assert len(receiver.taken) >= 15
-            assert [event.detail["why"] for event in stage.events if event.event == "limit_ended"] == ["cancelled"]
+            assert [one.detail["ended"] for one in stage.events if one.event == "source_resumed"] == ["operator"]
 
     play(scenario())
 
@@ -146,8 +148,10 @@ def test_a_paused_stream_leaves_the_other_alone():
             await stage.accept(fresh(stage, "code"))
             await asyncio.sleep(1)
             assert [subject(body) for _, _, body in receiver.taken[taken:]] == ["code"]
+            assert overview.shaping(NO_SHAPING, stage.actions)[2] == {("marketing", "everyone")}
             await asyncio.sleep(2 * HOUR)
             assert len(receiver.taken) == 201
+            assert stage.actions.paused_streams() == set()
 
     play(scenario())
 

@@ -107,7 +107,7 @@ def test_a_campaign_is_held_kept_and_released():
         assert again.queue.asked[-1] == ("release", Filter(stream="news", note=f"brake {trip.id}:*"))
         assert again.queue.kept["brakes"] == {}
         assert one.names() == ["stream_paused", "held", "held"]
-        assert again.names() == ["held", "stream_released", "released"]
+        assert again.names() == ["held", "stream_resumed", "released"]
         assert again.calls == ["changed", "wake", "changed"]
 
     run(story)
@@ -139,7 +139,7 @@ def test_an_operators_pause_ends_by_time_or_by_hand():
         assert one.shaping.why_not("news", "warm", "gmail", NOW)[1] == float("inf")
         assert await one.shaping.resume("news") == 1
         assert await one.shaping.resume("news") == 0
-        assert one.names() == ["stream_paused", "stream_released"] * 2
+        assert one.names() == ["stream_paused", "stream_resumed"] * 2
         assert trip.rule == "operator"
 
     run(story)
@@ -184,8 +184,8 @@ def test_sources_are_paused_once_and_tried_again():
         for provider, mx in (("gmail", "x"), ("everyone", "a.example"), ("everyone", "b.example")):
             one.bus.publish(Event("attempted", one.now, detail=door | {"provider": provider, "mx": mx}))
         found = [event for event in one.events if event.event.startswith("source_")]
-        assert [event.event for event in found] == ["source_paused", "source_released", "source_paused"]
-        assert found[-1].detail["reason"] == "3 of 3 receivers turned it away within the last hour"
+        assert [event.event for event in found] == ["source_paused", "source_resumed", "source_paused"]
+        assert found[-1].detail["seen"] == "3 of 3 receivers turned it away within the last hour"
 
     run(story)
 

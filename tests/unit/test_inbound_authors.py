@@ -173,6 +173,7 @@ def test_faults_of_the_queue_are_temporary_and_tell_nothing(
         (Standing("a"), NO_STANDING, Standing("a")),
         (Standing("a"), Standing("b"), Standing("b")),
         (Standing("a", ("x",)), Standing("", ("y", "x")), Standing("a", ("x", "y"))),
+        (Standing("a", (), 60.0), Standing("b", (), 5.0), Standing("b", (), 60.0)),
     ],
 )
 def test_a_credential_forces_before_its_listener_and_both_open_choices(

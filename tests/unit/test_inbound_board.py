@@ -6,7 +6,7 @@ from hypothesis import strategies as some
 
 from relay.core.reply import Reply
 from relay.inbound.access import Access
-from relay.inbound.board import Board, Seats, SharedBudget
+from relay.inbound.board import Board, SharedBudget, SharedSeats
 from relay.inbound.reception import MemoryBudget, Reception
 from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings
@@ -25,7 +25,7 @@ def reception(board, number, **limits):
     async def accept(submission):
         return Reply(250, "2.0.0", ("Ok",))
 
-    seats = Seats(board, number, "apps") if board else None
+    seats = SharedSeats(board, number, "apps") if board else None
     return Reception(settings, Access(), accept, budget=MemoryBudget(1), seats=seats)
 
 

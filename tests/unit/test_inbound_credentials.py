@@ -79,6 +79,7 @@ def test_an_empty_file_has_no_accounts() -> None:
         (f"shop: {{hash: '{HASH}', rate: [1]}}\n", "rate must be one text"),
         (f"shop: {{hash: '{HASH}', daily: many}}\n", "daily: 'many' is no number of recipients (daily: 20000)"),
         (f"shop: {{hash: '{HASH}', daily: 0}}\n", "daily: '0' is no number of recipients"),
+        (f"shop: {{hash: '{HASH}', send_ahead: 7}}\n", "send_ahead: `7` is no duration; write a number and its unit"),
         (f"'sh op': {{hash: '{HASH}'}}\n", "bad name 'sh op'"),
         (f"[a]: {{hash: '{HASH}'}}\n", "key: must be a plain word"),
         (f"a: {{hash: '{HASH}', hash: '{HASH}'}}\n", "hash: given twice"),

@@ -14,6 +14,7 @@ from relay.core.events import Event
 from relay.core.headers import Headers
 from relay.core.quota import Allowance, Pace, Quota, Stock
 from relay.core.retry import Retry
+from relay.core.shares import BUSY
 from relay.inbound.disk import Disk
 from relay.inbound.gate import Gatekeeper, Passage
 from relay.policy.decide import Decision
@@ -95,6 +96,24 @@ def test_a_stream_at_its_quota_and_the_others():
     door.store(door.ask("news"))
     door.stock.move({"news": (-1, -50)})  # one was delivered
     door.store(door.ask("news"))
+
+
+def test_a_stream_past_its_share_of_a_busy_relay():
+    door = Door(stream("news", quota=Quota(accepts=0.6)), CODES)
+    crowd = [door.ask("news") for _ in range(BUSY)]
+    assert {one.reason for one in crowd} == {""}, "nobody else wants to come in"
+    assert door.said(door.ask("news")) == (
+        "quota-accepts: 451 4.7.1 the relay is busy and stream news has more than its share of it, 60%; try again in a"
+        " minute, or send over fewer connections"
+    )
+    codes = [door.ask("codes") for _ in range(BUSY)]
+    assert {one.reason for one in codes} == {""}, "others come in, however many"
+    assert door.gate.under_way == 2 * BUSY
+    assert door.ask("news").refusal is None, "half of what came lately is within its share"
+    for one in (*crowd, *codes):
+        door.store(one)
+    assert door.gate.under_way == 1
+    assert [door.ask("news").reason for _ in range(90)] == [""] * 90, "not busy: all of it is anybody's"
 
 
 def test_bytes_and_share_of_the_disk():

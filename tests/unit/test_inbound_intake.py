@@ -122,6 +122,20 @@ def test_a_policy_that_refuses_says_so_in_its_own_words_and_names_its_route(tmp_
     assert not door.stored
 
 
+def test_a_message_is_taken_now_and_due_when_it_asks(tmp_path):
+    door = Door(tmp_path, listener=Standing(ahead_s=60.0), credential=Standing(ahead_s=7200.0))
+    later = MESSAGE + b"X-Relay-Send-At: %d\r\n" % (NOON + 3600)
+    assert door.accept(later, credential="shop").code == 250
+    [message] = door.stored
+    assert (message.received_at, message.due_at, message.starts_at) == (NOON, NOON + 3600, NOON + 3600)
+    assert b"Send-At" not in message.content.header
+    answer = door.accept(later)
+    assert str(answer) == "550 5.7.1 X-Relay-Send-At is 1.0 h ahead; listener apps may ask for 0.0 h"
+    assert door.events[-1].detail["reason"] == "request-header"
+    assert door.accept(MESSAGE + b"X-Relay-Send-At: 1\r\n").code == 250  # long ago: at once
+    assert door.stored[-1].due_at == NOON
+
+
 def test_a_route_may_hold_what_it_takes(tmp_path):
     door = Door(tmp_path, policy(hold=True))
     assert door.accept().code == 250

@@ -14,7 +14,7 @@ from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings
 from relay.queue.spool import FileBody, Spool, SpoolWriter
 
-SETTINGS = ListenerSettings("apps", "relay.test")
+SETTINGS = ListenerSettings("apps", "relay.test", spill_bytes=102_400)
 
 
 def receive(
@@ -96,6 +96,15 @@ def test_memory_is_shared_and_the_spool_relieves_it(tmp_path: Path) -> None:
     assert refusal(big, memory=50_000, spool=Spool(tmp_path)) == "out-of-memory"
     assert receive(big, memory=130_000, spool=Spool(tmp_path)).body.size == 240_000
     assert refusal(big, memory=130_000) == "out-of-memory"
+
+
+def test_where_memory_is_short_a_body_goes_to_the_spool_earlier(tmp_path: Path) -> None:
+    body = b"0123456789\r\n" * 7_000
+    roomy = receive(b"Subject: x\r\n\r\n" + body, memory=200_000, spool=Spool(tmp_path))
+    tight = receive(b"Subject: x\r\n\r\n" + body, memory=90_000, spool=Spool(tmp_path))
+    assert not isinstance(roomy.body, FileBody)
+    assert isinstance(tight.body, FileBody)
+    assert b"".join(tight.body.chunks()) == b"".join(roomy.body.chunks()) == body
 
 
 def test_a_full_disk_is_temporary(tmp_path: Path) -> None:

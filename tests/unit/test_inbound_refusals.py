@@ -27,6 +27,7 @@ FACTS = dict.fromkeys(
         "hops",
         "stream",
         "pace",
+        "share",
         "when",
     ],
     "x",

@@ -5,6 +5,9 @@ import pytest
 from relay.core.headers import Headers
 from relay.core.reply import Reply
 from relay.inbound.requests import NOTHING, TAGS_MOST, read_requests
+from relay.inbound.sendat import too_far
+
+NOW = 1_798_000_000.0
 
 
 def asked(*lines: str, choices=("marketing", "alerts")):
@@ -23,13 +26,40 @@ def test_a_stream_and_tags_are_taken_whatever_the_case_of_their_names():
 
 
 def test_an_empty_wish_is_none():
-    assert asked("X-Relay-Stream: ", "X-Relay-Tag: ").stream == ""
+    assert asked("X-Relay-Stream: ", "X-Relay-Tag: ", "X-Relay-Send-At: ") == NOTHING
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-12-24T08:00:00+01:00", "2026-12-24T07:00:00Z", "2026-12-24T07:00:00.000Z", "1798095600", "1798095600.0"],
+)
+def test_a_time_to_be_sent_at(text):
+    assert asked(f"X-Relay-Send-At: {text}").send_at == 1_798_095_600.0
+
+
+@pytest.mark.parametrize(
+    ("at", "ahead_s", "words"),
+    [
+        (NOW - 9, 0.0, None), (NOW + 3600, 7200.0, None), (NOW + 7200, 7200.0, None),
+        (NOW + 1, 0.0, "credential shop may not use X-Relay-Send-At; set send_ahead: in the relay's configuration"),
+        (NOW + 7201, 7200.0, "X-Relay-Send-At is 2.0 h ahead; credential shop may ask for 2.0 h"),
+        (NOW + 90_000, 1e6, "X-Relay-Send-At is 25.0 h ahead; stream codes keeps mail 24.0 h"),
+    ],
+)  # fmt: skip
+def test_how_far_ahead(at, ahead_s, words):
+    refusal = too_far(at, NOW, ahead_s=ahead_s, who="credential shop", stream="codes", expire_s=86_400.0)
+    assert (refusal and refusal.text) == words
+    assert refusal is None or (refusal.code, refusal.enhanced) == (550, "5.7.1")
 
 
 @pytest.mark.parametrize(
     ("lines", "code", "words"),
     [
-        (["X-Relay-Send-At: tomorrow"], "5.6.0", "known are X-Relay-Stream, X-Relay-Tag"),
+        (["X-Relay-Sent-At: tomorrow"], "5.6.0", "known are X-Relay-Stream, X-Relay-Tag, X-Relay-Send-At"),
+        (["X-Relay-Send-At: tomorrow"], "5.6.0", "'tomorrow' is no time; write it like 2026-12-24T08:00:00+01:00"),
+        (["X-Relay-Send-At: 2026-12-24T08:00:00"], "5.6.0", "is no time"),  # whose eight o'clock?
+        (["X-Relay-Send-At: -5"], "5.6.0", "is no time"),
+        (["X-Relay-Send-At: 1", "X-Relay-Send-At: 2"], "5.6.0", "given twice"),
         (["X-Relay-Stream: transactional"], "5.7.1", "allowed: alerts, marketing"),
         (["X-Relay-Stream: marketing, alerts"], "5.7.1", "may not choose"),
         (["X-Relay-Tag: spring"], "5.6.0", "name=value"),

@@ -4,10 +4,14 @@ import asyncio
 import errno
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
-from relay.core.events import Event
+from relay.core.content import Content, MemoryBody
+from relay.core.envelope import Envelope
+from relay.core.events import Event, accepted_event
+from relay.core.message import Prepared
 from relay.observe import eventlog as module
 from relay.observe.attempts import EACH_MOST, MESSAGES_MOST, Attempts
 from relay.observe.bus import Bus
@@ -191,3 +195,10 @@ def test_everyone_on_the_bus_hears_each_event_once_in_order():
     bus.subscribe(lambda one: heard.append(("second", one.event)))
     bus.publish(Event("held", 1.0))
     assert heard == [("first", "held"), ("second", "held")]
+
+
+def test_the_event_of_mail_that_is_to_be_sent_later_says_when():
+    content = Content(b"", MemoryBody(b""))
+    made = Prepared("m1", 5.0, 65.00049, Envelope("a@b", ()), "", "codes", "p", "r", content=content)
+    assert accepted_event(made, 6.0).detail["due_at"] == 65.0
+    assert "due_at" not in accepted_event(replace(made, due_at=5.0), 6.0).detail

@@ -110,10 +110,11 @@ def test_promises_are_those_of_the_policy():
 
 
 class Shelf:
-    """The store as far as objectives need it: what is queued is a list of (message, state)."""
+    """The store as far as objectives need it: what is queued is a list of (message, state), `later` one of (message,
+    when it is to be sent)."""
 
-    def __init__(self, queued=()):
-        self.kept, self.queued, self.full = {}, queued, False
+    def __init__(self, queued=(), later=()):
+        self.kept, self.queued, self.full, self.later = {}, queued, False, later
 
     async def recall(self, kind):
         return self.kept.get(kind, {})
@@ -131,6 +132,10 @@ class Shelf:
         return found
 
     async def find(self, which: Filter, limit):
+        if which.note:
+            assert which.note == "send at *"
+            return [Row(message, 0, "a@example.org", "", which.stream, "", "queued", 0.0, at, 0, 0)
+                    for message, at in self.later]  # fmt: skip
         return [
             Row(message, 0, "a@example.org", "", which.stream, "", state, 0.0, 0.0, 0, 0)
             for message, state in self.queued if state == which.state
@@ -186,3 +191,18 @@ def test_figures_are_kept_from_time_to_time(monkeypatch):
 
     asyncio.run(kept())
     assert set(shelf.kept["objective"]) == {"codes"}
+
+
+def test_mail_to_be_sent_later_is_counted_from_then_also_after_a_restart():
+    before, codes = Objectives(PROMISE), [mail(T0, number) for number in range(3)]
+    for code in codes:
+        before.on_event(accepted(code, T0, due_at=T0 + 1000))
+    before.on_event(ended("delivered", codes[0], T0 + 1004, 4.0))
+    assert (before.trackers["codes"].burn.good, before.trackers["codes"].burn.total) == (1, 1)
+    shelf = Shelf([(code, "queued") for code in codes[1:]], [(code, T0 + 1000) for code in codes[1:]])
+    after = Objectives(PROMISE)
+    asyncio.run(recall_objectives(after, shelf, T0 + 2))
+    after.on_event(ended("delivered", codes[1], T0 + 1004, 4.0))
+    assert (after.trackers["codes"].burn.good, after.trackers["codes"].burn.total) == (1, 1)
+    assert shown(after, T0 + 1020)("relay_objective_total", {"stream": "codes"}) == 2
+    assert not after.trackers["codes"].later

@@ -116,4 +116,5 @@ def test_quota():
     assert compile_quota(None) is None
     entry = QuotaEntry.model_validate({"messages": 5, "bytes": "20GiB", "share_of_disk": "50%", "rate": "10/s"})
     assert compile_quota(entry) == Quota(5, 20 << 30, 0.5, Pace(10, 1))
+    assert compile_quota(QuotaEntry.model_validate({"share_of_accepts": "60%"})) == Quota(accepts=0.6)
     assert compile_quota(QuotaEntry(messages=5)) == Quota(5)

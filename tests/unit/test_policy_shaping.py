@@ -43,9 +43,9 @@ def test_lasts_until_released_but_for_an_alert():
 @pytest.mark.parametrize(
     ("brake", "says"),
     [
-        ("when: bounces", "`bounces` is no condition (write it like bounce_rate > 5%, with bounce_rate, deferral_rate"),
+        ("when: bounces", "`bounces` is no condition (write it like bounce_rate > 5%, with bounce_rate, complaint_rate"),
         ("when: 5", "`5` is no condition"),
-        ("when: complaint_rate > 1%", "there is no rate `complaint_rate` (allowed: bounce_rate,"),
+        ("when: opened > 1%", "there is no rate `opened` (allowed: bounce_rate,"),
         ("when: bounced_rate > 1%", "there is no rate `bounced_rate` (did you mean `bounce_rate`?"),
         ("when: bounce_rate > 101%", "`101%` is no share"),
         ("when: bounce_rate > 100%", "a share is never above 100% (write a limit below it)"),

@@ -219,6 +219,27 @@ def test_a_brake_releases_what_it_holds_and_nothing_else(tmp_path):
     run(scenario())
 
 
+def test_mail_for_later_is_due_then_whoever_held_it_meanwhile(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as store:
+            await store.put(message("m1", due_at=NOW + 3600))
+            assert await store.due("transactional", START, NOW + 3599, 10) == []
+            [place] = await store.due("transactional", START, NOW + 3600, 10)
+            assert (place.due_at, place.received_at) == (NOW + 3600, NOW + 3600)
+            [row] = await store.find(Filter(note="send at *"), 10)
+            assert (row.received_at, row.due_at, row.last) == (NOW, NOW + 3600, "send at 2026-11-18 12:06:40 UTC")
+            assert await store.hold(Filter()) == 1
+            assert await store.release(Filter(), NOW + 5) == 1
+            [row] = await store.find(Filter(), 10)
+            assert row.due_at == NOW + 3600
+            loaded = await store.load("m1")
+            assert loaded.message.received_at == NOW
+            await store.settle([Settlement("m1", 0, 1, None, NOW + 3700, "451 later")])
+            assert await store.find(Filter(note="send at *"), 10) == []
+
+    run(scenario())
+
+
 def test_tags_with_special_characters_are_found_as_written(tmp_path):
     async def scenario():
         async with opened(tmp_path) as store:

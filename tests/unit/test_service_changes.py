@@ -67,6 +67,7 @@ def test_what_a_listener_does_is_taken(read):
     ("change", "name"),
     [
         (("127.0.0.1:4650", "127.0.0.1:465"), "listeners.smtps.bind"),
+        (("networks: [127.0.0.0/8],", "accepts: bounces,"), "listeners.apps.accepts"),
         (("  smtps:", "  secure:"), "listeners.secure (added), listeners.smtps (removed)"),
         (("hostname: relay.", "hostname: other."), "hostname"),
         (("data: data", "data: elsewhere"), "data"),

@@ -25,7 +25,7 @@ def counter(*streams, allowances=None, held_by=lambda *_: ""):
         policy=lambda: policy, stock=Stock, disk=KnownDisk((), free=10**9, kept=1000), signing=lambda *_: [],
         publish=lambda event: None, clock=lambda: NOON, allowances=allowances or {}, ways={},
     )  # fmt: skip
-    return Counter(gate=gate, policy=lambda: policy, held_by=held_by, put_soon=None, publish=None)
+    return Counter(gate=gate, policy=lambda: policy, held_by=held_by, put_soon=None, publish=None, report=None)
 
 
 def put(number=1, **more):
