@@ -6,6 +6,8 @@ import socket
 
 import pytest
 
+from relay.core.content import Content
+from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import Event
 from relay.core.reply import Reply
 from relay.queue.frames import VERSION, Kind, encode, put_frame
@@ -50,6 +52,11 @@ class Engine:
 
     def answer(self, question, arguments):
         return [question, arguments]
+
+    async def report(self, submission):
+        if not submission.envelope.sender:
+            raise ValueError("a fault of ours")
+        return Reply(250, "2.0.0", (f"noted {submission.content.body.size}",))
 
     def told(self, what, arguments):
         self.said.append((what, arguments))
@@ -201,6 +208,21 @@ def test_questions_are_answered_and_words_are_heard(tmp_path):
             store.handoff.opened()
             await until(lambda: store.engine.said and all(one.listening for one in store.takeover.guests))
             assert store.engine.said == [("failed", [["a:192.0.2.1"]])]
+
+    contract.run(scenario())
+
+
+def test_reports_are_read_by_the_engine_and_a_fault_of_ours_is_temporary(tmp_path):
+    def report(sender):
+        body = contract.MemoryBody(b"x" * 50)
+        envelope = Envelope(sender, (Recipient("a@b.example"),))
+        return Submission("r1", 1.0, Client("192.0.2.1", 0, "", "bounces"), envelope, Content(b"A: b\r\n", body))
+
+    async def scenario():
+        async with opened(tmp_path) as store:
+            assert str(await store.handoff.report(report("mx@c.example"), 20)) == "250 2.0.0 noted 20"
+            assert (await store.handoff.report(report(""), 20)).code == 451
+            await store.put(contract.message("m1"))
 
     contract.run(scenario())
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from relay.core.content import Content, MemoryBody
-from relay.core.envelope import Envelope, Recipient
+from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import NAMES, Event
 from relay.core.message import Prepared
 from relay.queue.frames import (
@@ -25,6 +25,8 @@ from relay.queue.frames import (
     events_of,
     put_frame,
     put_of,
+    report_frame,
+    report_of,
     words_of,
 )
 from relay.queue.spool import FileBody
@@ -141,6 +143,28 @@ def test_a_spooled_body_is_named_and_not_sent():
     assert len(frame.raw) == 6
     assert put_of(frame, body).message.content.size == one.content.size
     assert asked == [("front-1/in-abc", 300_000)]
+
+
+clients = some.builds(Client, texts, some.just(0), some.just(""), texts)
+reports = some.builds(Submission, ids, moments, clients, envelopes, contents)
+
+
+@given(reports, some.integers(0, 80))
+def test_a_report_keeps_the_beginning_of_its_body(report, most):
+    [frame] = fed([report_frame(7, report, most)])
+    number, found = report_of(frame)
+    assert number == 7
+    assert (found.id, found.received_at, found.client) == (report.id, report.received_at, report.client)
+    assert (found.envelope.sender, found.envelope.recipients) == (report.envelope.sender, report.envelope.recipients)
+    assert found.content.header == report.content.header
+    assert found.content.body.data == report.content.body.data[:most]
+
+
+@given(json_values, some.binary(max_size=10))
+def test_a_report_of_any_form_is_one_or_an_error(value, raw):
+    [frame] = fed([encode(Kind.REPORT, value, raw)])
+    with contextlib.suppress(FrameError):
+        report_of(frame)
 
 
 @pytest.mark.parametrize("name", ["../queue.db", "front-1/../x", "/etc/passwd", "front-1/in-", "front-1", "a/in-x/y"])
