@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 from relay.core.content import Body, Content, MemoryBody
 from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import NAMES, Event
-from relay.core.message import Prepared
+from relay.core.message import Once, Prepared
 
 VERSION = 1
 MOST_BYTES = 16 << 20  # of a frame: ten times the largest message that is not spooled
@@ -46,7 +46,7 @@ class Kind(IntEnum):
     HELLO = 1  # F: [version, number of the front, its pid, its rules]
     WELCOME = 2  # E: [version, the rules in force]
     PUT = 3  # F: one message
-    ANSWERS = 4  # E: [numbers of messages now durable, [[number, why not ...] ...]]
+    ANSWERS = 4  # E: [numbers of messages now durable, [[number, what else ...] ...]]
     EVENTS = 5  # F: rows of events
     ASK = 6  # F: [number, question, arguments]
     REPLY = 7  # E: [number, answer]
@@ -134,7 +134,7 @@ def put_frame(number: int, message: Prepared, spooled: str = "") -> bytes:
         envelope.sender, envelope.body, envelope.utf8, envelope.ret, envelope.envid,
         [(one.address, NOTIFY_WORDS[one.notify], one.orcpt) for one in envelope.recipients],
         content.eight_bit, content.long_lines, len(content.header), content.body.size, spooled,
-        message.came_bytes,
+        message.came_bytes, message.once,
     )  # fmt: skip
     body = () if spooled else content.body.chunks()
     return encode(Kind.PUT, words, content.header, *body)
@@ -147,9 +147,10 @@ TYPES = (
     str, str, bool, str, str,
     list,
     bool, bool, int, int, str,
-    int,
+    int, list,
 )  # fmt: skip
-FACTS = 15  # None where facts are not recorded
+OPTIONAL = (15, 29)  # facts and idempotency key may be None
+ONCE = [str, str, str, float]
 
 
 def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
@@ -159,11 +160,11 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
     if type(words) is not list or len(words) != len(TYPES):
         raise FrameError("a message without its fields")
     for place, (word, wanted) in enumerate(zip(words, TYPES, strict=True)):
-        if type(word) is not wanted and not (place == FACTS and word is None):
+        if type(word) is not wanted and not (place in OPTIONAL and word is None):
             raise FrameError(f"field {place} of a message is {type(word).__name__}, not {wanted.__name__}")
     (number, id_, received_at, due_at, return_path, stream, pool, route, credential, client, listener, held_by, held,
      priority, tags, facts, sender, body_type, utf8, ret, envid, rows, eight_bit, long_lines, header_size, body_size,
-     spooled, came_bytes) = words  # fmt: skip
+     spooled, came_bytes, once) = words  # fmt: skip
     if not SAFE_ID.fullmatch(id_):
         raise FrameError("a message with an id that is none")
     if not _texts(tags):
@@ -172,8 +173,14 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
     content = Content(*_parts(frame.raw, header_size, body_size, spooled, spool_body), eight_bit, long_lines)
     return Put(number, Prepared(
         id_, received_at, due_at, envelope, return_path, stream, pool, route, credential, client, listener,
-        held, priority, held_by, tags, facts, came_bytes, content=content,
+        held, priority, held_by, tags=tags, facts=facts, came_bytes=came_bytes, once=_once(once), content=content,
     ))  # fmt: skip
+
+
+def _once(words: list[Any] | None) -> Once | None:
+    if words is not None and list(map(type, words)) != ONCE:
+        raise FrameError("an idempotency key that is none")
+    return None if words is None else Once(*words)
 
 
 def _recipients(rows: list[Any]) -> tuple[Recipient, ...]:

@@ -37,7 +37,7 @@ from relay.queue.frames import (
 )
 from relay.queue.link import Link
 from relay.queue.spool import FileBody, Spool
-from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import Receipt, StoreBroken, StoreBusy, StoreFull
 from relay.queue.writing import fault
 
 log = logging.getLogger("relay.queue")
@@ -82,24 +82,28 @@ class Handoff:
 
     # What a front does with it
 
-    async def put(self, message: Prepared) -> None:
-        """Has a message stored; durable on return. Raises StoreFull, StoreBusy, StoreBroken or Denied; after
-        any but a lost connection the message is not there."""
+    async def put(self, message: Prepared) -> Receipt:
+        """Has a message stored, unless its idempotency key is known; durable on return. Raises StoreFull, StoreBusy,
+        StoreBroken or Denied; after any but a lost connection the message is not there."""
         self._present()
         content = message.content
         spooled = self.spool.name_of(content.body) if isinstance(content.body, FileBody) else ""
         if isinstance(content.body, MemoryBody) and content.body.size > INLINE_BYTES:
-            await self._put_large(message, content.body)
+            found = await self._put_large(message, content.body)
         else:
-            await self._asked(lambda number: put_frame(number, message, spooled))
+            found = await self._asked(lambda number: put_frame(number, message, spooled))
+        return found or Receipt(message.id)
 
-    async def _put_large(self, message: Prepared, body: MemoryBody) -> None:
+    async def _put_large(self, message: Prepared, body: MemoryBody) -> Receipt | None:
         try:
             file = await asyncio.to_thread(self.spool.write, body)
         except OSError as error:
             raise fault(error) from error
         try:
-            await self._asked(lambda number: put_frame(number, message, self.spool.name_of(file)))
+            found: Receipt | None = await self._asked(
+                lambda number: put_frame(number, message, self.spool.name_of(file))
+            )
+            return found
         finally:
             file.discard()
 
@@ -195,6 +199,9 @@ class Handoff:
             if type(row) is not list or len(row) < 3:
                 raise FrameError("an answer that is none")
             number, kind, *rest = row
+            if kind == "receipt":
+                self._answer(number, Receipt(*rest))
+                continue
             fault = _denied(*rest) if kind == "denied" else FAULTS[kind](rest[0])
             _, future = self._waiting.pop(number, (0.0, None))
             if future is not None and not future.done():

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from relay.core.content import CHUNK_BYTES, MemoryBody
+from relay.queue.leases import Leases
 
 
 class FileBody:
@@ -71,6 +72,7 @@ class Spool:
         self.folder, self.part = folder, part
         self.incoming = folder / "tmp" / part
         self.incoming.mkdir(parents=True, exist_ok=True)
+        self.leases = Leases()
 
     def writer(self) -> SpoolWriter:
         """A new body; raises OSError when the disk is full or descriptors have run out."""
@@ -119,9 +121,9 @@ class Spool:
         if bodies:
             _sync(str(self.folder))
 
-    def remove(self, messages: Iterable[str]) -> None:
-        """Deletes the bodies of messages whose rows are gone."""
-        for message in messages:
+    def remove(self, messages: Iterable[str] = ()) -> None:
+        """Deletes the bodies of messages whose rows are gone, now or when no copy of the queue is under way."""
+        for message in self.leases.removable(messages):
             (self.folder / message).unlink(missing_ok=True)
 
     def sweep(self, named: set[str]) -> tuple[int, set[str]]:

@@ -24,7 +24,7 @@ from relay.queue.frames import VERSION, Frame, FrameError, Kind, Put, encode, ev
 from relay.queue.handoff import Denied
 from relay.queue.link import Link
 from relay.queue.spool import FileBody, Spool
-from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import STORED, Receipt, StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.queue")
 
@@ -39,7 +39,7 @@ class Engine(Protocol):
         """The message as it is to be stored, and whom to tell whether it was; raises Denied."""
         ...
 
-    def put_soon(self, message: Prepared) -> asyncio.Future[None]:
+    def put_soon(self, message: Prepared) -> asyncio.Future[Receipt]:
         """The store's."""
         ...
 
@@ -149,15 +149,21 @@ class Takeover:
             return
         future.add_done_callback(partial(self._done, guest, put, left))
 
-    def _done(self, guest: Guest, put: Put, left: Left, future: asyncio.Future[None]) -> None:
+    def _done(self, guest: Guest, put: Put, left: Left, future: asyncio.Future[Receipt]) -> None:
         error = future.exception()
-        left(error is None)
-        if error is None:
-            self._soon(guest)
-            guest.stored.append(put.number)
-        else:
+        if error is not None:
+            left(False)
             self._clean(put.message)
             self._refuse(guest, put.number, error)
+            return
+        receipt = future.result()
+        left(receipt.verdict == STORED)
+        self._soon(guest)
+        if receipt.verdict == STORED:
+            guest.stored.append(put.number)
+        else:  # another message with the same idempotency key is there
+            self._clean(put.message)
+            guest.others.append([put.number, "receipt", *receipt])
 
     def _clean(self, message: Prepared) -> None:
         """Deletes the body of a message that was not stored, wherever it lies."""

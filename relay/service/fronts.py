@@ -27,6 +27,7 @@ from relay.policy.decide import Decision
 from relay.policy.model import Policy
 from relay.queue.frames import FrameError, Put
 from relay.queue.handoff import Denied
+from relay.queue.store import Receipt
 from relay.queue.takeover import Left, Takeover
 from relay.service.inlet import HeldBy, Sockets
 from relay.service.rules import Rules
@@ -45,7 +46,7 @@ class Counter:
 
     def __init__(
         self, *, gate: Gatekeeper, policy: Callable[[], Policy], held_by: HeldBy,
-        put_soon: Callable[[Prepared], asyncio.Future[None]], publish: Callable[[Event], None], report: Accept,
+        put_soon: Callable[[Prepared], asyncio.Future[Receipt]], publish: Callable[[Event], None], report: Accept,
     ) -> None:  # fmt: skip
         self.gate, self.policy, self.held_by = gate, policy, held_by
         self.put_soon, self.publish, self._read = put_soon, publish, report

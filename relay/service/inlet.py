@@ -23,6 +23,7 @@ from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.spool import Spool
+from relay.queue.store import Receipt
 from relay.service.keyfile import secret_file
 from relay.service.reception import Reports, receptions
 from relay.service.rules import Rules
@@ -63,7 +64,7 @@ class Ways:
     """Where mail and news go from here."""
 
     gate: Gate
-    put: Callable[[Prepared], Awaitable[None]]
+    put: Callable[[Prepared], Awaitable[Receipt]]
     publish: Callable[[Event], None]
     spool: Spool
     feedback: Reports
@@ -90,7 +91,7 @@ class Inlet:
             keys=keys, desk=desk, put=ways.put, publish=ways.publish, clock=time.time,
             verp_key=secret_file(config.data / RETURN_PATH_KEY),
             listeners=listener_standings(config), credentials=credential_standings(rules.credentials),
-            record_facts=config.events.facts, held_by=ways.held_by,
+            record_facts=config.events.facts, held_by=ways.held_by, key_window_s=config.idempotency_window_s,
         )  # fmt: skip
 
     async def listen(self, sockets: Sockets) -> None:
@@ -119,6 +120,7 @@ class Inlet:
         self.access.replace(rules.credentials, _senders(config))
         self.intake.take(listener_standings(config), credential_standings(rules.credentials))
         self.intake.preparer.postmaster = config.postmaster
+        self.intake.key_window_s = config.idempotency_window_s
         for listener in self.listeners:
             name = listener.name
             listener.reload(listener_settings(config, name, config.listeners[name]), contexts[name])

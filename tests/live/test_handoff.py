@@ -9,12 +9,13 @@ import pytest
 from relay.core.content import Content
 from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import Event
+from relay.core.message import Once
 from relay.core.reply import Reply
 from relay.queue.frames import VERSION, Kind, encode, put_frame
 from relay.queue.handoff import INLINE_BYTES, Denied, Handoff
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
-from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import Receipt, StoreBroken, StoreBusy, StoreFull
 from relay.queue.takeover import Takeover
 from tests.unit import test_queue_store as contract
 
@@ -146,6 +147,21 @@ def test_what_the_engine_raises_is_raised_at_the_front_and_leaves_no_body(tmp_pa
             store.engine.trouble = None
             await store.put(contract.message("m1"))
             assert store.engine.left == [True]
+
+    contract.run(scenario())
+
+
+def test_a_known_idempotency_key_is_told_as_the_store_tells_it(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as store:
+            once = Once("listener apps", "k", "digest", 9e9)
+            assert await store.put(contract.message("m1", once=once)) == Receipt("m1")
+            body = contract.spooled(store, b"x" * 5)
+            assert await store.put(contract.message("m2", once=once, body=body)) == Receipt("m1", "repeat")
+            other = once._replace(digest="other")
+            assert await store.put(contract.message("m3", once=other)) == Receipt("m1", "conflict")
+            assert store.engine.left == [True, False, False]
+            assert [entry for entry in (tmp_path / "spool").rglob("*") if entry.is_file()] == []
 
     contract.run(scenario())
 
