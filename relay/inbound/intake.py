@@ -25,7 +25,7 @@ from relay.core.message import Once, Prepared
 from relay.core.overload import Load
 from relay.core.reply import Reply, reply
 from relay.inbound.access import Access
-from relay.inbound.gate import Gatekeeper
+from relay.inbound.gate import Gate
 from relay.inbound.once import once
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
@@ -39,6 +39,7 @@ from relay.policy.recorded import record
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Edits, Preparer, Refusal
 from relay.prepare.signing import SigningDesk
+from relay.queue.handoff import Denied
 from relay.queue.store import CONFLICT, REPEAT, STORED, Receipt, StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.inbound")
@@ -71,7 +72,7 @@ class Intake:
 
     policy: Callable[[], Policy]
     access: Access
-    gate: Gatekeeper
+    gate: Gate
     preparer: Preparer
     keys: KeyRing
     desk: SigningDesk
@@ -112,7 +113,7 @@ class Intake:
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
         if refusal := self._too_far(requests.send_at, submission, standing.ahead_s, decision.stream):
             return self._refuse(submission, "request-header", refusal, route=decision.route)
-        passage = self.gate.ask(submission, headers, decision)
+        passage = await self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
         found: Reply | Receipt | None = None
@@ -172,12 +173,14 @@ class Intake:
             stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            facts=plan.recorded, once=plan.once, content=content,
+            facts=plan.recorded, came_bytes=submission.content.size, once=plan.once, content=content,
         )  # fmt: skip
 
     async def _store(self, submission: Submission, message: Prepared) -> Reply | Receipt:
         try:
             receipt = await self.put(message)
+        except Denied as denied:
+            return self._refuse(submission, denied.reason, denied.reply, route=message.route)
         except StoreFull as error:
             log.error("message %s refused, the disk is full: %s", submission.id, error)
             return self._refuse(submission, "disk-full", route=message.route)
