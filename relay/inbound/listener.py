@@ -12,11 +12,13 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
+from relay.inbound.accepting import Accepting
 from relay.inbound.reception import Reception
 from relay.inbound.session import Session
 from relay.inbound.settings import ListenerSettings
 
-BACKLOG = 1024
+BACKLOG = 4096  # as in systemd/relay.socket, whose sockets must not get a shorter one; the kernel caps it
+GOODBYE_S = 1.0  # for clients to take their last reply
 Factory = Callable[[Reception, asyncio.AbstractEventLoop], Session]
 
 
@@ -71,12 +73,16 @@ def inherited(descriptor: int) -> socket.socket:
 
 
 class Listener:
-    """The sockets of one listener. The sockets given to it are closed with it."""
+    """The sockets of one listener. The sockets given to it are closed with it. Where other processes accept from
+    them, `ahead` says whether this one has more clients than another."""
 
-    def __init__(self, reception: Reception, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, reception: Reception, sockets: Sequence[socket.socket], ahead: Callable[[], bool] | None = None
+    ) -> None:
         self.reception = reception
         self.sockets = list(sockets)
-        self._servers: list[asyncio.Server] = []
+        self._ahead = ahead
+        self._servers: list[asyncio.Server | Accepting] = []
 
     @property
     def name(self) -> str:
@@ -97,11 +103,13 @@ class Listener:
         loop = asyncio.get_running_loop()
         self.reception.draining = False
         for listening in self.sockets:
-            # the server closes what it is given; a duplicate keeps ours for the next start
-            server = await loop.create_server(
-                lambda: factory(self.reception, loop), sock=listening.dup(), backlog=BACKLOG
-            )
-            self._servers.append(server)
+            again = listening.dup()  # the server closes what it is given; ours is for the next start
+            if self._ahead is None:
+                server = await loop.create_server(lambda: factory(self.reception, loop), sock=again, backlog=BACKLOG)
+                self._servers.append(server)
+            else:
+                again.listen(BACKLOG)
+                self._servers.append(Accepting(again, lambda: factory(self.reception, loop), self._ahead))
 
     def pause(self) -> None:
         """Stops accepting; the kernel queues new connections, sessions go on. `start` accepts again."""
@@ -127,11 +135,19 @@ class Listener:
         return len(reception.sessions)
 
     async def close(self) -> None:
-        """Ends what is left: connections at once, commits when they are through: they may be promises."""
+        """Ends what is left: messages being stored are answered first, as they may be promises; whoever is still
+        sending one, or idle, is told 421 (RFC 5321 §3.8)."""
         await self.drain(0)
-        for session in list(self.reception.sessions):
+        reception = self.reception
+        while reception.commits:
+            await asyncio.wait(list(reception.commits))
+        for session in list(reception.sessions):
+            session.dismiss()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + GOODBYE_S
+        while reception.sessions and (left := until - loop.time()) > 0:
+            await reception.changed(left)
+        for session in list(reception.sessions):
             session.abort()
-        while self.reception.commits:
-            await asyncio.wait(list(self.reception.commits))
-        while self.reception.sessions:
-            await self.reception.changed(1.0)
+        while reception.sessions or reception.commits:
+            await reception.changed(1.0)

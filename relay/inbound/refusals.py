@@ -125,6 +125,9 @@ REFUSALS: dict[str, Refusal] = {
     # after the message: policy, preparation, queue ({text} says what exactly)
     "request-header": Refusal(550, "5.7.1", "{text}", N, "an X-Relay-* header asks for what listener"
         " and credential do not allow, or cannot be read (then 5.6.0)"),
+    "idempotency-key": Refusal(550, "5.6.0", "{text}", N,
+        "X-Relay-Idempotency-Key stands for one envelope and body within idempotency_window: the"
+        " client gave it to another message"),
     "policy": Refusal(550, "5.7.1", "{text}", N, "a route with refuse: took the message"),
     "no-from": Refusal(550, "5.6.0", "{text}", N,
         "there is no From header with an address (RFC 5322 §3.6.2); profile: legacy puts one in"),
@@ -169,6 +172,8 @@ REFUSALS: dict[str, Refusal] = {
         "rate: of the credential or listener"),
     "client-daily": Refusal(452, "4.7.1", "{client} may send to {limit} recipients a day, and has or would have;"
         " again from {when}", N, "daily: of the credential or listener"),
+    "overloaded": Refusal(451, "4.3.2", "the relay is busy, try again in a minute", N, "a reply to the dot would take"
+        " more than 5 s: more mail comes than can be signed and stored; higher streams are still taken"),
     "internal": Refusal(451, "4.3.0", "try again later", N, "a fault of the relay; its log has the trace"),
 }
 

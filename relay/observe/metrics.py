@@ -28,6 +28,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        self._restarted: dict[str, int] = {}
         self._declare_mail()
         self._declare_queue()
         self._declare_times()
@@ -48,6 +49,18 @@ class Metrics:
         )  # fmt: skip
         self.attempts = Counter(
             "relay_attempts_total", "Attempts to deliver to a recipient.", ["stream", "provider", "verdict"],
+            registry=registry,
+        )  # fmt: skip
+        self.duplicates = Counter(
+            "relay_duplicates_possible_total", "Delivered recipients that may have been delivered before.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
+        self.lost_after_dot = Counter(
+            "relay_lost_after_dot_total", "Attempts that ended between the message and its answer.",
+            ["stream", "policy"], registry=registry,
+        )  # fmt: skip
+        self.repeated = Counter(
+            "relay_repeated_messages_total", "Messages not queued, as their idempotency key was known.", ["stream"],
             registry=registry,
         )  # fmt: skip
         self.guarded = Counter(
@@ -81,6 +94,10 @@ class Metrics:
         self.queue_bytes = Gauge(
             "relay_queue_bytes", "Bytes of mail in the queue.", ["stream"], registry=registry
         )
+        self.lost = Gauge(
+            "relay_queue_lost_recipients", "Recipients in the queue that may have been delivered.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
         self.waiting = Gauge(
             "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
         )
@@ -133,6 +150,11 @@ class Metrics:
             "relay_source_paused", "1 for each source that is left alone, provider \"\": towards everyone.",
             ["source", "provider"], registry=registry,
         )  # fmt: skip
+        self.fronts = Gauge("relay_fronts", "Fronts that take mail; none in one process.", registry=registry)
+        self.restarts = Counter(
+            "relay_process_restarts_total", "Processes of the relay that died and were started again.", ["process"],
+            registry=registry,
+        )  # fmt: skip
         self.stream_paused = Gauge(
             "relay_stream_paused", "1 for each stream that a reply rule keeps from a provider.", ["stream", "provider"],
             registry=registry,
@@ -152,6 +174,8 @@ class Metrics:
             self._child(self.accepted, str(detail.get("listener", "")), event.stream).inc()
         elif name == "refused":
             self._child(self.refused, str(detail.get("reason", "other"))).inc()
+        elif name == "repeated":
+            self._child(self.repeated, event.stream).inc()
         elif name == "guarded":
             self._child(self.guarded, event.stream, str(detail["guard"]), str(detail["action"])).inc()
         elif name in ("complained", "bounced_late"):
@@ -168,6 +192,10 @@ class Metrics:
         name, stream, detail = event.event, event.stream, event.detail
         provider = str(detail.get("provider", ""))
         self._child(self.recipients, stream, provider, name).inc()
+        if "possible_duplicate" in detail:
+            self._child(self.duplicates, stream).inc()
+        if "lost_after_dot" in detail:
+            self._child(self.lost_after_dot, stream, str(detail["lost_after_dot"])).inc()
         age = detail.get("delay_s")
         if not isinstance(age, float):
             return
@@ -178,6 +206,12 @@ class Metrics:
                 self._child(self.time_to_first_attempt, stream).observe(age)
         if name == "delivered":
             self._child(self.time_to_deliver, stream).observe(age)
+
+    def restarted(self, process: str, times: int) -> None:
+        """How often a process was started again, in all."""
+        child = self._child(self.restarts, process)
+        child.inc(max(0, times - self._restarted.get(process, 0)))
+        self._restarted[process] = times
 
     def committed(self, seconds: float, messages: int) -> None:
         """One commit of the queue: its time, and how many messages it accepted."""
@@ -197,6 +231,11 @@ class Metrics:
         for stream, since in oldest.items():
             self.oldest.labels(stream).set(max(0.0, now - since))
         self.gap.set(gap)
+
+    def lost_are(self, lost: Mapping[str, int]) -> None:
+        """How many recipients of a stream wait, or are held, after a loss after the dot."""
+        for stream, count in lost.items():
+            self.lost.labels(stream).set(count)
 
     def stock_is(self, sizes: Mapping[str, int]) -> None:
         """Bytes of mail in the queue, by stream."""

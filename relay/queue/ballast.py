@@ -8,9 +8,12 @@ settlements: no mail is taken.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
+
+log = logging.getLogger("relay.queue")
 
 BYTES = 16 << 20  # what the log may hold that the file has not got yet: sqlite.CHECKPOINT_BYTES
 DISK_SHARE = 20  # at most one in so many of all bytes of a small disk
@@ -47,6 +50,8 @@ class Ballast:
 
     def throw_off(self, _: object = None) -> None:
         """Gives the room to whoever needs it."""
+        if not self.gone:
+            log.error("the disk is full; its last room is used to record deliveries")
         self.gone = True
         self._looked_at = time.monotonic()
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the relay and its operators ask of the queue file, on a connection that only reads."""
+"""What is asked of the queue file: everything that runs on the reading connection and changes nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ T = TypeVar("T")
 
 
 class Questions:
-    """The reading half of the store; every question raises StoreBusy or StoreBroken when it cannot be answered."""
+    """The reading half of a store. Every method may raise StoreBusy or StoreBroken."""
 
     def __init__(self, reader: aiosqlite.Connection, spool: Spool, clock: Callable[[], float]) -> None:
-        self._reader, self.spool, self._clock = reader, spool, clock
+        self.spool = spool
+        self._reader, self._clock = reader, clock
 
     async def due(self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None) -> list[Waiting]:
         """The stream's queued recipients behind `after` and due by `before`, in order."""
@@ -56,6 +57,10 @@ class Questions:
     async def recall(self, kind: str) -> dict[str, object]:
         """What was remembered of a kind, by key."""
         return await self._read(partial(state.recall, kind=kind))
+
+    async def recall_one(self, kind: str, key: str) -> object:
+        """One thing that was remembered, or None."""
+        return await self._read(partial(state.recall_one, kind=kind, key=key))
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:

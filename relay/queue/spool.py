@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from relay.core.content import CHUNK_BYTES
+from relay.core.content import CHUNK_BYTES, MemoryBody
 from relay.queue.folders import make_folder, sync
+from relay.queue.leases import Leases
 
 
 class FileBody:
@@ -32,6 +33,10 @@ class FileBody:
         with open(self.path, "rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
+
+    def discard(self) -> None:
+        """Deletes the file, unless it has moved."""
+        Path(self.path).unlink(missing_ok=True)
 
 
 class SpoolWriter:
@@ -63,13 +68,15 @@ class SpoolWriter:
 
 
 class Spool:
-    """The folder of large bodies: `DIR/ID` for what is queued, `DIR/tmp/` for what comes in."""
+    """The folder of large bodies: `DIR/ID` for what is queued, `DIR/tmp/` for what comes in. Where several processes
+    take mail each has a `part` of `tmp/`, and nobody else cleans it up."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.descriptors = sys.maxsize
-        self.incoming = folder / "tmp"
+    def __init__(self, folder: Path, part: str = "") -> None:
+        self.folder, self.part = folder, part
+        self.incoming = folder / "tmp" / part
         make_folder(self.incoming)
+        self.leases = Leases()
+        self.descriptors = sys.maxsize
 
     def writer(self) -> SpoolWriter:
         """A new body; raises OSError when the disk is full or descriptors have run out: those from
@@ -79,6 +86,33 @@ class Spool:
             made.abandon()
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return made
+
+    def write(self, body: MemoryBody) -> FileBody:
+        """A body in memory as a file; raises OSError."""
+        writer = self.writer()
+        try:
+            writer.write(body.data)
+            return writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def name_of(self, body: FileBody) -> str:
+        """What another process calls a body that came in here."""
+        return f"{self.part}/{os.path.basename(body.path)}"
+
+    def claim(self, name: str, size: int) -> FileBody:
+        """Takes over a body that came in at another process; raises OSError when it is not there."""
+        path = self.incoming / name.replace("/", "-")
+        os.rename(self.folder / "tmp" / name, path)
+        return FileBody(str(path), size)
+
+    def clear(self) -> int:
+        """Deletes what an earlier process left unfinished in this part; returns how many files."""
+        rubbish = [entry for entry in self.incoming.rglob("*") if entry.is_file()]
+        for entry in rubbish:
+            entry.unlink(missing_ok=True)
+        return len(rubbish)
 
     def body(self, message: str, size: int) -> FileBody:
         """The body of a queued message."""
@@ -96,17 +130,16 @@ class Spool:
         if bodies:
             sync(self.folder)
 
-    def remove(self, messages: Iterable[str]) -> None:
-        """Deletes the bodies of messages whose rows are gone."""
-        for message in messages:
+    def remove(self, messages: Iterable[str] = ()) -> None:
+        """Deletes the bodies of messages whose rows are gone, now or when no copy of the queue is under way."""
+        for message in self.leases.removable(messages):
             (self.folder / message).unlink(missing_ok=True)
 
     def sweep(self, named: set[str]) -> tuple[int, set[str]]:
         """After a start: deletes unfinished and unnamed files; returns how many, and the messages in
         `named` whose file is missing."""
-        rubbish = list(self.incoming.iterdir())
         present = {entry.name: entry for entry in self.folder.iterdir() if entry.is_file()}
-        rubbish += [entry for name, entry in present.items() if name not in named]
+        rubbish = [entry for name, entry in present.items() if name not in named]
         for entry in rubbish:
             entry.unlink()
-        return len(rubbish), named - present.keys()
+        return self.clear() + len(rubbish), named - present.keys()

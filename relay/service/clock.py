@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -26,9 +26,6 @@ LOOK_S = 1.0
 KEEP_S = 60.0
 EXACT_S = 0.001  # closer than this nobody can tell the two apart
 TIMES = ("due_at", "until", "since")  # details of events that are times
-
-
-Put = Callable[[Prepared], Awaitable[None]]
 
 
 def since_boot() -> float:
@@ -64,14 +61,6 @@ class Clock:
         if not ahead:
             return message
         return replace(message, received_at=message.received_at - ahead, due_at=message.due_at - ahead)
-
-    def into(self, put: Put) -> Put:
-        """The store's `put` for messages stamped with wall time."""
-
-        async def queued(message: Prepared) -> None:
-            await put(self.queued(message))
-
-        return queued
 
     def told(self, event: Event) -> Event:
         """An event of the queue with the times that people read."""

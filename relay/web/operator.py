@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import NotRequired, Protocol, TypedDict
 
 from relay.queue.store import Filter, Row
+from relay.web.backup import BackupOperator
+from relay.web.importing import ImportOperator
 from relay.web.shaping import ShapingOperator
 
 
@@ -96,6 +98,18 @@ class ListenerState(TypedDict):
     connections: int
 
 
+class FrontState(TypedDict):
+    """One front: `pid` 0 while it is not there, `restarts` how often it was started again, `since` Unix s,
+    `takes_mail` whether it accepts clients and hands over, `connections` open there."""
+
+    number: int
+    pid: int
+    restarts: int
+    since: float
+    takes_mail: bool
+    connections: int
+
+
 class ObjectiveState(TypedDict):
     """How one stream keeps its promise; the fields are those of StreamState."""
 
@@ -115,6 +129,7 @@ class Status(TypedDict):
     ready: str
     delivery: str
     listeners: list[ListenerState]
+    fronts: list[FrontState]
     accepted: int
     queued: int
     held: int
@@ -155,7 +170,7 @@ class Reloaded(TypedDict):
     notes: list[str]
 
 
-class Operator(ShapingOperator, Protocol):
+class Operator(ShapingOperator, BackupOperator, ImportOperator, Protocol):
     """A running relay, as its operators see it. Any method may raise queue.store.StoreBusy (try again)."""
 
     async def find(self, which: Filter, limit: int) -> list[Row]:
@@ -180,6 +195,14 @@ class Operator(ShapingOperator, Protocol):
 
     async def cancel(self, which: Filter) -> int:
         """Ends recipients for good, without a report to the sender; returns how many."""
+        ...
+
+    async def confirm(self, which: Filter) -> int:
+        """Ends recipients that were lost after the dot as delivered; returns how many."""
+        ...
+
+    async def check(self, *, full: bool) -> dict[str, object]:
+        """Proves the queue from one snapshot: the fields of queue.checking.Findings. Raises StoreBroken."""
         ...
 
     async def explain(self, what: str) -> Explanation | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.peers.conftest import keys, names, place, receive, relay
+from tests.peers.conftest import internet, keys, names, place, receive, relay
 
-__all__ = ["keys", "names", "place", "receive", "relay"]
+__all__ = ["internet", "keys", "names", "place", "receive", "relay"]
 COLUMNS = ("rounds", "accepted", "lost", "twice", "again_s")
 Note = Callable[..., None]
 

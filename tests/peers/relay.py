@@ -12,13 +12,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
 from relay.cli.control import Control
 from tests.peers.keys import Key
-from tests.peers.nameserver import NameServer
 from tests.peers.place import Place, Program, free_port, wait_for
 
 T = TypeVar("T")
@@ -28,7 +27,14 @@ SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 QUEUED_ID = re.compile(r"\b([0-9a-hjkmnp-tv-z]{19})\b")
 Done = subprocess.CompletedProcess[bytes]
 Extra = Mapping[str, Any] | None
+WORKERS = int(os.environ.get("RELAY_TEST_WORKERS", "0"))  # every scenario can be played with fronts
 RETRY = {"after": ["300ms", "500ms"], "then": "1s", "expire": "30s"}
+
+
+class Names(Protocol):
+    """Who is asked for MX records: NSD, or a model Internet."""
+
+    server: str
 
 
 class Relay:
@@ -39,7 +45,7 @@ class Relay:
     def __init__(
         self,
         place: Place,
-        names: NameServer,
+        names: Names,
         keys: Mapping[str, Key],
         *,
         delivery: Extra = None,
@@ -189,19 +195,20 @@ class Relay:
         file.chmod(mode)
 
     def _settings(
-        self, place: Place, names: NameServer, delivery: Extra, config: Extra, listener: Extra
+        self, place: Place, names: Names, delivery: Extra, config: Extra, listener: Extra
     ) -> dict[str, Any]:
+        apps = {"bind": f"127.0.0.1:{self.smtp_port}", "networks": ["127.0.0.0/8"], **(listener or {})}
         leaving = {"mode": "mx", "port": place.port, "allow_targets": ["127.0.0.0/8"]}
-        apps = {"bind": f"127.0.0.1:{self.smtp_port}", "networks": ["127.0.0.0/8"]}
         return {
             "hostname": HOSTNAME,
             "data": "data",
             "policies": "policies",
-            "listeners": {"apps": {**apps, **(listener or {})}},
+            "listeners": {"apps": apps},
             "delivery": {**leaving, **(delivery or {})},
             "dns": {"servers": [names.server]},
             "metrics": {"bind": f"127.0.0.1:{self.metrics_port}"},
             "drain": "5s",
+            "workers": WORKERS,
             **(config or {}),
         }
 

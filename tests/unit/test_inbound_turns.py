@@ -2,7 +2,7 @@
 
 import asyncio
 
-from relay.inbound.turns import Turns
+from relay.inbound.turns import CROWD, PASSES, Turns
 
 
 def test_a_code_goes_before_the_newsletters_that_came_first():
@@ -49,3 +49,25 @@ def test_one_who_gave_up_takes_no_turn():
         return order
 
     assert asyncio.run(scenario()) == ["a", "c", "d"]
+
+
+def test_in_a_flood_the_loop_turns_several_times_for_one_message():
+    """A turn accepts one connection: those outside are let in faster than messages are worked off."""
+
+    async def scenario(number: int) -> list[int]:
+        turns, passed, done = Turns(), 0, []
+
+        async def accept():
+            await turns.mine(0)
+            done.append(passed)
+
+        tasks = [asyncio.create_task(accept()) for _ in range(number)]
+        while len(done) < number:
+            await asyncio.sleep(0)
+            passed += 1
+        await asyncio.gather(*tasks)
+        return done
+
+    few, many = asyncio.run(scenario(CROWD // 2)), asyncio.run(scenario(CROWD * 2))
+    assert few[-1] - few[0] <= CROWD
+    assert many[CROWD // 2] - many[1] >= (CROWD // 2 - 1) * PASSES

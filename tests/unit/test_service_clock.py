@@ -42,17 +42,11 @@ def test_the_line_goes_by_what_passes(machine):
 
 
 def test_a_message_goes_into_the_queue_with_the_queues_time(machine):
-    clock, taken = machine.clock(), []
-
-    async def put(one):
-        taken.append(one)
-
-    one = message("m1")
-    asyncio.run(clock.into(put)(one))
+    clock, one = machine.clock(), message("m1")
+    assert clock.queued(one) is one
     machine.wall += DAY
-    asyncio.run(clock.into(put)(one))
-    assert taken[0] is one
-    assert (taken[1].received_at, taken[1].due_at) == (one.received_at - DAY, one.due_at - DAY)
+    queued = clock.queued(one)
+    assert (queued.received_at, queued.due_at) == (one.received_at - DAY, one.due_at - DAY)
 
 
 def test_what_the_queue_tells_is_in_wall_time(machine):
