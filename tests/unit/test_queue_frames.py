@@ -46,7 +46,8 @@ messages = some.builds(
     Prepared, id=ids, received_at=moments, due_at=moments, envelope=envelopes, return_path=texts, stream=texts,
     pool=texts, route=texts, credential=texts, client=texts, listener=texts, held=some.booleans(),
     priority=some.integers(-5, 500), held_by=texts, tags=some.dictionaries(texts, texts, max_size=3), facts=facts,
-    came_bytes=some.integers(0, 10**9), once=some.none() | some.builds(Once, texts, texts, texts, moments), content=contents,
+    came_bytes=some.integers(0, 10**9), once=some.none() | some.builds(Once, texts, texts, texts, moments),
+    content=contents,
 )  # fmt: skip
 details = some.dictionaries(texts, texts | some.integers() | some.booleans() | some.lists(texts), max_size=3)
 events = some.builds(
