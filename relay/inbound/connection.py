@@ -78,7 +78,7 @@ class Connection(SMTP):
             self._note(refused.reason, refused.reply)
             if self.settings.tls != "implicit":
                 self.transport.write(encode(refused.reply))
-            self._close()
+            self._close(patiently=False)
             return
         super().connection_made(transport)
 
