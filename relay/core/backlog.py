@@ -23,7 +23,7 @@ from typing import NamedTuple
 from relay.core.waiting import START, Mark, Part, Waiting
 
 LAST = "~"  # sorts behind every message id
-PAGE_MOST = 2000  # rows read at once: some ten milliseconds of the reading thread
+PAGE_MOST = 500  # rows read at once: to place them holds the event loop for some milliseconds
 PART_LEAST = 16  # rows of a part: more than it may take in would be read for nothing
 REST_S = 0.2  # after a page for which there was no room
 FREE_SHARE = 16  # a part may have one in so many of the places that are free

@@ -85,6 +85,14 @@ class Lanes:
             names.sort(key=lambda name: (-self.rule(name).priority, outlet.served.get(name, 0.0), name))
         return names
 
+    def higher_waits(self, key: tuple[str, str], stream: str) -> bool:
+        """Whether a stream of higher priority has something due in an outlet."""
+        outlet = self.outlets.get(key)
+        if outlet is None or not outlet.ready:
+            return False
+        mine = self.rule(stream).priority
+        return any(lane and self.rule(name).priority > mine for name, lane in outlet.lanes.items())
+
     def take(self, outlet: Outlet, stream: str) -> list[Waiting]:
         """The stream's next message here: its recipients, at most RECIPIENTS_MOST."""
         taken = outlet.lanes[stream].take()

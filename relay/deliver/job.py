@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.core.waiting import Waiting
 from relay.queue.store import Stored
@@ -12,17 +12,23 @@ from relay.smtp.transaction import Delivery
 @dataclass(slots=True, eq=False)
 class Job:
     """`waiting` are the recipients of this transaction, in the order of `delivery.recipients`.
-    `begun_at` is when a connection took it (Unix s)."""
+    `begun_at` is when a connection took it (Unix s); `marks` are its slots in the journal of what is under way."""
 
     stored: Stored
     waiting: list[Waiting]
     delivery: Delivery
     begun_at: float
+    marks: list[int] = field(default_factory=list)
 
     @property
     def stream(self) -> str:
         """The stream whose slot it uses."""
         return self.waiting[0].stream
+
+    def end(self) -> None:
+        """Lets go of the delivery, which knows its job: the two would keep each other, and the whole message, in
+        memory until garbage is collected."""
+        self.delivery = None  # type: ignore[assignment]  # nobody asks for it any more
 
 
 def make_job(stored: Stored, taken: list[Waiting], now: float) -> Job | None:

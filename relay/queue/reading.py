@@ -40,7 +40,7 @@ def find(connection: sqlite3.Connection, *, which: Filter, limit: int, now: floa
 
 
 def streams(connection: sqlite3.Connection) -> list[str]:
-    """Streams with mail in the queue."""
+    """Streams with mail that is queued, not only held."""
     return [name for (name,) in connection.execute(statements()["streams"])]
 
 
@@ -63,11 +63,17 @@ def tally(connection: sqlite3.Connection) -> Tally:
     """The accounting from one snapshot: counters and counted rows cannot be torn apart."""
     connection.execute("BEGIN")
     try:
-        ends = dict(connection.execute(statements()["tally"]).fetchall())
-        waiting = connection.execute(statements()["waiting"]).fetchall()
+        return count(connection)
     finally:
         connection.execute("COMMIT")
+
+
+def count(connection: sqlite3.Connection) -> Tally:
+    """The same inside the caller's transaction."""
+    ends = dict(connection.execute(statements()["tally"]).fetchall())
+    waiting = connection.execute(statements()["waiting"]).fetchall()
     by_state = {
-        state: {stream: n for stream, its_state, n in waiting if its_state == state} for state in ("queued", "held")
+        state: {stream: n for stream, its_state, n in waiting if its_state == state}
+        for state in ("queued", "held", "lost")
     }
-    return Tally(ends.pop("accepted"), ends, by_state["queued"], by_state["held"])
+    return Tally(ends.pop("accepted"), ends, by_state["queued"], by_state["held"], by_state["lost"])

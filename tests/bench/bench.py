@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -21,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `python tests/bench/bench.py` from anywhere
 
+from relay.cli.machine import Trouble, describe, free_port
+from tests.bench import flood
 from tests.bench.far import MESSAGES, measure_far
 from tests.bench.latency import check_signed, measure_latency
 from tests.bench.load import Case, Run, Traffic, choose_traffic, measure
-from tests.bench.machine import Trouble, describe, free_port
 from tests.bench.servers import CONNECTIONS, Server, make_key, start_postfix, start_relay, why_no_postfix
-from tests.bench.summary import HEAD, as_json, far_row, latency_row, medians, ratio_row, ratios, row
+from tests.bench.summary import HEAD, as_json, far_row, latency_row, markdown, medians, ratio_row, ratios, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,7 @@ CASES = {
     "4k-unsigned": Case("4k-unsigned", size=4096, count=4000, keep=True, signed=False),
 }
 LONGEST_HOME = 107 - len("/relay-bench-xxxxxxxx/unsigned/relay/control.sock")  # unix(7): sun_path
-LATENCY, FAR = "latency", "far"
+LATENCY, FAR, FLOOD = "latency", "far", "flood"
 CODES, WARM_UP = 200, 200
 
 
@@ -64,15 +66,20 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=3, help="runs of each server in each case (default 3)")
-    names = [*CASES, LATENCY, FAR]
+    names = [*CASES, LATENCY, FAR, FLOOD]
     parser.add_argument("--cases", default=",".join(names), help=f"some of {', '.join(names)} (default all)")
+    parser.add_argument("--flood", default="", metavar="WORDS", type=shlex.split,
+                        help="for tests/bench/flood.py, in quotes (default: all of it, two hours)")  # fmt: skip
     parser.add_argument("--messages", type=int, help="in each run (default 4000, of 100 KiB 500; codes 200)")
     parser.add_argument("--relay-only", action="store_true", help="leave Postfix out")
     parser.add_argument("--traffic", choices=("auto", "postfix", "python"), default="auto",
                         help="smtp-source and smtp-sink, or slower ones in Python")  # fmt: skip
     parser.add_argument("--home", default="/var/tmp", help="a folder on the disk to measure (default /var/tmp)")
     parser.add_argument("--json", metavar="FILE", help="write every figure there too")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table of docs/performance.md there")
     chosen = parser.parse_args(words)
+    relay_only = ["--servers", "relay"] if chosen.relay_only else []
+    chosen.flood = flood.arguments(["--home", chosen.home, *relay_only, *chosen.flood])
     chosen.cases = chosen.cases.split(",")
     if unknown := [name for name in chosen.cases if name not in names]:
         parser.error(f"no case {unknown[0]!r}; there are {', '.join(names)}")
@@ -87,6 +94,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         with started(chosen) as (bench, machine):
             report = {"when": time.strftime("%Y-%m-%d %H:%M %Z"), "machine": machine, **run_all(bench, chosen)}
+        report["floods"] = run_floods(chosen) if FLOOD in chosen.cases else []
     except Trouble as trouble:
         sys.exit(f"bench: {trouble}")
     except Stopped as stopped:
@@ -94,7 +102,9 @@ def main(words: list[str] | None = None) -> int:
         return 128 + stopped.signal
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(report, indent=1) + "\n")
-    return 0 if all(one["complete"] for one in report["runs"]) else 1
+    if chosen.markdown:
+        Path(chosen.markdown).write_text(markdown(report))
+    return 0 if all(one["complete"] for one in [*report["runs"], *report["floods"]]) else 1
 
 
 @contextmanager
@@ -186,6 +196,17 @@ def run_case(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:
         summary["ratio"] = ratios(pairs, ours, peer)
         print(ratio_row(case.name, summary["ratio"]), flush=True)
     return [run for pair in pairs for run in pair.values()], summary
+
+
+def run_floods(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Codes while a campaign comes in; each on servers of its own, so the others have ended by then."""
+    print(flush=True)
+    handlers = {one: signal.signal(one, _stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return [flood.as_json(one) for one in flood.run_all(chosen.flood)]
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
 
 
 def run_unsigned(bench: Bench, case: Case) -> tuple[list[Run], dict[str, Any]]:

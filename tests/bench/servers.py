@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.bench.machine import Program, Trouble, free_port, listens, resident_mb, tree
+from relay.cli.machine import Program, Trouble, free_port, listens, resident_mb, tree
 
 ROOT = Path(__file__).parents[2]
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -133,7 +133,7 @@ def start_relay(
     command = [sys.executable, "-m", "relay", "serve", "--config", str(config)]
     program = Program(command, home / "relay.log", cwd=ROOT)
     stack.callback(program.stop)
-    program.wait_until(lambda: _ready(health), "the relay is ready")
+    program.wait_until(lambda: ready(health), "the relay is ready")
     return Server("relay", port, [program])
 
 
@@ -166,42 +166,46 @@ def start_postfix(
     (home / "master.cf").write_text(MASTER.format(port=port))
     if Path("/etc/postfix/dynamicmaps.cf").exists():
         shutil.copy("/etc/postfix/dynamicmaps.cf", home)
-    postfix = Program([_found("postfix"), "-c", str(home), "start-fg"], home / "start.log")
-    stack.callback(_stop_postfix, home, postfix)
+    postfix = Program([found("postfix"), "-c", str(home), "start-fg"], home / "start.log")
+    stack.callback(stop_postfix, home, postfix)
     postfix.wait_until(lambda: listens(port), "Postfix listens")
     return Server("postfix+opendkim" if key else "postfix", port, [*signer, postfix])
 
 
 def _start_opendkim(home: Path, key: Path, stack: ExitStack) -> Program:
     (home / "opendkim.conf").write_text(OPENDKIM.format(domain=DOMAIN, selector=SELECTOR, key=key, home=home))
-    signer = Program([_found("opendkim"), "-f", "-x", str(home / "opendkim.conf")], home / "opendkim.log")
+    signer = Program([found("opendkim"), "-f", "-x", str(home / "opendkim.conf")], home / "opendkim.log")
     stack.callback(signer.stop)
     signer.wait_until((home / "milter.sock").exists, "opendkim listens")
     return signer
 
 
-def why_no_postfix() -> str:
-    """What keeps Postfix and OpenDKIM from being measured here; "" if nothing."""
-    if missing := [name for name in ("postfix", "opendkim") if shutil.which(name, path=PATH) is None]:
-        return f"{' and '.join(missing)} not installed (apt-get install postfix opendkim)"
+def why_no_postfix(*, opendkim: bool = True) -> str:
+    """What keeps Postfix, with OpenDKIM or without, from being measured here; "" if nothing."""
+    wanted = ("postfix", "opendkim") if opendkim else ("postfix",)
+    if missing := [name for name in wanted if shutil.which(name, path=PATH) is None]:
+        return f"{' and '.join(missing)} not installed (apt-get install {' '.join(wanted)})"
     return "" if os.geteuid() == 0 else "Postfix starts only as root"
 
 
-def _stop_postfix(home: Path, program: Program) -> None:
+def stop_postfix(home: Path, program: Program) -> None:
+    """Ends it and all it started."""
     # master ends its children only when told so by its own command
-    command = [_found("postfix"), "-c", str(home), "abort"]
+    command = [found("postfix"), "-c", str(home), "abort"]
     subprocess.run(command, capture_output=True, check=False)
     program.stop()
 
 
-def _found(name: str) -> str:
+def found(name: str) -> str:
+    """The path of a program; raises Trouble."""
     path = shutil.which(name, path=PATH)
     if path is None:
         raise Trouble(f"{name} is not installed")
     return path
 
 
-def _ready(port: int) -> bool:
+def ready(port: int) -> bool:
+    """What /readyz answers on that port."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)

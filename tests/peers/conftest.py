@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.internet.behaviour import Provider
+from tests.internet.internet import Internet
 from tests.peers.keys import Key, ed25519_key, rsa_key
 from tests.peers.nameserver import NameServer
 from tests.peers.place import Place
@@ -44,12 +46,16 @@ def postfix(place: Place, names: NameServer) -> Iterator[Postfix]:
 
 
 @pytest.fixture
-def relay(place: Place, names: NameServer, keys: dict[str, Key]) -> Iterator[Callable[..., Relay]]:
-    """Starts relays; each must end cleanly on SIGTERM with its accounts balanced."""
+def relay(
+    internet: object, place: Place, names: NameServer, keys: dict[str, Key]
+) -> Iterator[Callable[..., Relay]]:
+    """Starts relays, in a model Internet where one is given; each must end cleanly on SIGTERM with its accounts
+    balanced."""
     started: list[Relay] = []
 
-    def start(**settings: Any) -> Relay:
-        started.append(Relay(place, names, keys, **settings))
+    def start(internet: Internet | None = None, **settings: Any) -> Relay:
+        where, asks = (internet.place, internet) if internet is not None else (place, names)
+        started.append(Relay(where, asks, keys, **settings))
         return started[-1].start()
 
     yield start
@@ -58,6 +64,21 @@ def relay(place: Place, names: NameServer, keys: dict[str, Key]) -> Iterator[Cal
             gap = one.total("relay_accounting_gap")
             one.stop()
             assert gap == 0
+
+
+@pytest.fixture
+def internet() -> Iterator[Callable[..., Internet]]:
+    """Starts model Internets, each in a network of its own: `internet(Provider(...), ...)`."""
+    started: list[Internet] = []
+
+    def start(*providers: Provider) -> Internet:
+        started.append(Internet(Place(), providers))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+        one.place.close()
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 T = TypeVar("T")
 PATIENCE_S = 30.0
 
@@ -29,6 +27,8 @@ def need(*programs: str) -> None:
 
 def give_up(reason: str) -> None:
     """A skip, or with RELAY_REQUIRE_PEERS=1 a failure."""
+    import pytest  # the benchmark uses this file without it
+
     (pytest.fail if os.environ.get("RELAY_REQUIRE_PEERS") == "1" else pytest.skip)(reason)
 
 

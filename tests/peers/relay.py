@@ -12,12 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
 from tests.peers.keys import Key
-from tests.peers.nameserver import NameServer
 from tests.peers.place import Place, Program, free_port, wait_for
 
 T = TypeVar("T")
@@ -30,6 +29,12 @@ Extra = Mapping[str, Any] | None
 RETRY = {"after": ["300ms", "500ms"], "then": "1s", "expire": "30s"}
 
 
+class Names(Protocol):
+    """Who is asked for MX records: NSD, or a model Internet."""
+
+    server: str
+
+
 class Relay:
     """A relay that delivers by the name server's MX records to the peers' common port. `delivery`, `config`,
     `stream`, `policy` and `source` are merged over what is made here; `keys` are installed for shop.test."""
@@ -37,7 +42,7 @@ class Relay:
     def __init__(
         self,
         place: Place,
-        names: NameServer,
+        names: Names,
         keys: Mapping[str, Key],
         *,
         delivery: Extra = None,
@@ -178,7 +183,7 @@ class Relay:
         file.write_bytes(content)
         file.chmod(mode)
 
-    def _settings(self, place: Place, names: NameServer, delivery: Extra, config: Extra) -> dict[str, Any]:
+    def _settings(self, place: Place, names: Names, delivery: Extra, config: Extra) -> dict[str, Any]:
         leaving = {"mode": "mx", "port": place.port, "allow_targets": ["127.0.0.0/8"]}
         return {
             "hostname": HOSTNAME,

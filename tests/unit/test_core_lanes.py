@@ -142,3 +142,18 @@ def test_one_stream_can_be_taken_out_whole():
     assert [one.message for one in lanes.take_lane(outlet, "marketing")] == ["b"]
     assert lanes.take_lane(outlet, "marketing") == []
     assert outlet.ready == 1
+
+
+def test_a_higher_stream_that_waits_at_an_outlet_is_seen_there_only():
+    lanes = Lanes(RULES)
+    here = lanes.push(waiting("news", "marketing"), "main", "site")
+    lanes.push(waiting("alert", "alerts"), "main", "site")
+    lanes.push(waiting("code", "transactional"), "main", "other")
+    assert not lanes.higher_waits(here.key, "marketing")
+    assert not lanes.higher_waits(("main", "nowhere"), "marketing")
+    lanes.push(waiting("code", "transactional"), "main", "site")
+    assert lanes.higher_waits(here.key, "marketing")
+    assert not lanes.higher_waits(here.key, "transactional")
+    for _ in range(3):
+        take(lanes, here)
+    assert not lanes.higher_waits(here.key, "marketing")

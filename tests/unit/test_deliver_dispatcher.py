@@ -1,6 +1,7 @@
 """Delivery without sockets: what is due, who goes next, what each destination bears, and that nobody is lost."""
 
 import asyncio
+import gc
 from collections import Counter
 from dataclasses import replace
 
@@ -8,15 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relay.core.message import Prepared
 from relay.core.outcome import Phase, Trouble, judge
 from relay.core.pattern import compile_pattern
 from relay.core.retry import Retry
 from relay.deliver import overview
-from relay.deliver.drain import drain
+from relay.deliver.drain import drain, under_way
+from relay.deliver.job import Job
 from relay.deliver.sweeper import sweep
 from relay.policy.model import Limits, Pool, Provider, Source, Stream
 from relay.queue.store import StoreBroken, StoreBusy
 from relay.smtp.timeouts import Timeouts
+from relay.smtp.transaction import Delivery
 from tests.unit.delivery_stage import Receiver, Stage, message, play, rules, subject
 
 SHORT = Retry((60.0, 120.0), 600.0, 3600.0, 0.0)
@@ -80,6 +84,31 @@ def test_a_code_takes_the_next_place_and_not_the_last(remember):
             order = [subject(body) for _, _, body in receiver.taken]
             assert order.index("code") <= before + 2  # one is on its way behind the dot already
             assert len(order) == 21
+
+    play(scenario())
+
+
+def test_a_code_does_not_ride_behind_a_newsletter_whose_answer_may_take_long():
+    """It comes in the very moment before the newsletter's body leaves. The next message may leave in the same packet
+    where nobody waits longer for it; but a code would wait for what the receiver thinks of the newsletter."""
+
+    async def scenario():
+        async with Stage(rules(limits=Limits(connections=2))) as stage:
+
+            def code_comes(line: str) -> str:
+                if "news@" in line:
+                    coming = stage.queue.put(fresh(stage, "code"))
+                    while next(coming.__await__(), "stored") != "stored":
+                        pass
+                return "usual"
+
+            stage.receivers["example.net"] = Receiver(slow_s=1, RCPT=code_comes)
+            await stage.accept(fresh(stage, "m1"), fresh(stage, "m2"))
+            await asyncio.sleep(5)  # both connections are open and idle
+            await stage.accept(fresh(stage, "news", "news@example.net", stream="marketing"))
+            await asyncio.sleep(1.1)
+            assert [message for message, _ in stage.told("delivered")[2:]] == ["news", "code"]
+            stage.quiet()
 
     play(scenario())
 
@@ -338,6 +367,21 @@ def test_a_drain_lets_what_is_under_way_finish_and_starts_nothing():
     play(scenario())
 
 
+def test_what_a_drain_waits_for_is_said_with_the_reason():
+    async def scenario():
+        async with Stage(rules()) as stage:
+            assert under_way(stage.dispatcher) == []
+            stage.receivers["example.net"] = Receiver(DOT=None)
+            await stage.accept(fresh(stage, "m1"))
+            await asyncio.sleep(42)
+            [delivery, reason] = under_way(stage.dispatcher)
+            assert delivery == "m1 to example.net for 42 s"
+            assert reason.endswith("has not answered in phase dot")
+            assert await drain(stage.dispatcher, 1) == 1
+
+    play(scenario())
+
+
 def test_a_drain_ends_in_time_whatever_the_wall_clock_does():
     async def scenario():
         async with Stage(rules()) as stage:
@@ -579,3 +623,28 @@ def test_whatever_servers_do_every_recipient_ends_once_and_nothing_is_left_count
             assert all(one.out == 0 and not len(one) for one in stage.pager.backlogs.values())
 
     play(scenario())
+
+
+@pytest.mark.parametrize("remember", [True, False])
+def test_a_message_that_is_done_leaves_memory_at_once(remember):
+    """Not when garbage is collected, which may be a minute later."""
+
+    async def scenario():
+        async with Stage(rules(limits=Limits(connections=3)), remember=remember) as stage:
+            stage.receivers["example.net"] = slow(1)
+            stage.receivers["example.org"] = Receiver(MAIL="451 4.3.0 later")
+            gc.collect()
+            gc.disable()
+            before = {id(one) for one in gc.get_objects()}
+            for number in range(20):
+                await stage.accept(fresh(stage, f"m{number}", "bob@example.net", "eve@example.org"))
+            await asyncio.sleep(20)
+            assert len(stage.told("delivered")) == 20
+            stage.queue.messages.clear()
+            new = [one for one in gc.get_objects() if id(one) not in before]
+            assert [one for one in new if isinstance(one, Job | Prepared | Delivery)] == []
+
+    try:
+        play(scenario())
+    finally:
+        gc.enable()

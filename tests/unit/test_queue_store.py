@@ -11,6 +11,7 @@ from relay.core.content import Content, MemoryBody
 from relay.core.envelope import Envelope, Recipient
 from relay.core.message import Prepared
 from relay.core.waiting import START
+from relay.queue.opening import PAGE_BYTES, damage, open_writer
 from relay.queue.sqlite import SqliteStore
 from relay.queue.statements import statements
 from relay.queue.store import End, Filter, Settlement, StoreBroken, StoreBusy
@@ -354,7 +355,7 @@ def test_the_file_has_the_settings_that_make_it_durable(tmp_path):
                 async with store._writer.execute(f"PRAGMA {name}") as cursor:
                     pragmas[name] = (await cursor.fetchone())[0]
         assert pragmas == {
-            "journal_mode": "wal", "synchronous": 2, "page_size": 8192, "auto_vacuum": 2, "wal_autocheckpoint": 0,
+            "journal_mode": "wal", "synchronous": 2, "page_size": 16384, "auto_vacuum": 2, "wal_autocheckpoint": 0,
         }  # fmt: skip
 
     run(scenario())
@@ -409,5 +410,70 @@ def test_one_flow_to_one_domain_can_be_read_on_its_own(tmp_path):
 
 def _plan(connection, *, name):
     sql = statements()[name]
-    values = ("s", 0.0, "", 0, 1.0, 5, "d", "f")[: 8 if "part" in name else 6]
+    values = ("s", 0.0, "", 0, 1.0, 5, "d", "f")[: 8 if "part" in name else 6 if name == "due" else 0]
     return connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+
+
+def test_questions_of_a_start_and_of_the_metrics_read_no_message_and_no_recipient_but_in_an_index(tmp_path):
+    """With a million in the queue each must take a fraction of a second."""
+    connection = open_writer(tmp_path / "queue.db")
+    scans = {
+        name: {step[3] for step in _plan(connection, name=name) if step[3].startswith(("SCAN rec", "SCAN mes"))}
+        for name in ("streams", "waiting", "oldest", "spooled")
+    }
+    due, held, lost = (f"SCAN recipient USING COVERING INDEX recipient_{name}" for name in ("due", "held", "lost"))
+    spooled = "SCAN message USING INDEX message_spooled"
+    assert scans == {"streams": set(), "waiting": {due, held, lost}, "oldest": {due}, "spooled": {spooled}}
+    connection.close()
+
+
+def test_streams_and_the_oldest_are_those_of_queued_mail(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as store:
+            assert (await store.streams(), await store.oldest()) == ([], {})
+            await store.put(message("m1", stream="news", received_at=NOW - 9, held=True))
+            await store.put(message("m2", "a@x.test", "b@x.test", stream="news", received_at=NOW - 8, due_at=NOW - 8))
+            await store.put(message("m3", stream="news", received_at=NOW - 7, due_at=NOW - 7))
+            await store.put(message("m4", stream="codes", received_at=NOW))
+            await store.put(message("m5", stream="alerts", received_at=NOW, held=True))
+            assert await store.streams() == ["codes", "news"]
+            assert await store.oldest() == {"codes": NOW, "news": NOW - 8}
+            tally = await store.tally()
+            assert (tally.queued, tally.held) == ({"codes": 1, "news": 3}, {"news": 1, "alerts": 1})
+
+    run(scenario())
+
+
+def test_room_that_mail_leaves_is_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("relay.queue.housework.KEPT_BYTES", 1 << 20)
+
+    async def scenario():
+        async with opened(tmp_path) as store:
+            ids = [f"m{number:03}" for number in range(400)]
+            await asyncio.gather(*(store.put(message(id_, body=MemoryBody(b"x" * 50_000))) for id_ in ids))
+            await store.settle([Settlement(id_, 0, 1, End.DELIVERED) for id_ in ids])
+            while store.stock.reusable > 1 << 20 or (tmp_path / "queue.db").stat().st_size > 3 << 20:
+                await asyncio.sleep(0.01)
+            assert (await store.tally()).gap == 0
+
+    run(asyncio.wait_for(scenario(), 30))
+
+
+def test_a_look_at_the_file_that_takes_too_long_is_ended_and_damage_that_it_finds_is_said(tmp_path):
+    file = tmp_path / "queue.db"
+    connection = open_writer(file)
+    connection.execute("BEGIN")
+    rows = [(f"m{number:06}", f"{number}" * 40) for number in range(2000)]
+    connection.executemany("INSERT INTO state VALUES ('test', ?, ?)", rows)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert damage(connection) == ""
+    connection.close()
+    with file.open("r+b") as pages:
+        pages.seek(-2 * PAGE_BYTES, 2)
+        pages.write(b"\xff" * 100)
+    connection = sqlite3.connect(file)
+    assert damage(connection) != ""
+    connection.set_progress_handler(lambda: 1, 1)  # as the timer does
+    assert damage(connection) == ""
+    connection.close()

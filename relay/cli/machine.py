@@ -29,12 +29,12 @@ class Program:
         self.log = log
         with log.open("ab") as output:
             settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **options}
-            self.process = subprocess.Popen(list(command), start_new_session=True, **settings)
+            self.process = subprocess.Popen(list(command), start_new_session=True, **settings)  # noqa: S603 (a command of ours)
         self.pid = self.process.pid
 
-    def wait_until(self, question: Callable[[], bool], what: str) -> None:
+    def wait_until(self, question: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
         """Returns once the answer is yes. Raises Trouble, with what the program said, when it ends or is late."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + patience_s
         while not question():
             if self.process.poll() is not None or time.monotonic() > end:
                 said = self.log.read_text(errors="replace")[-2000:]
