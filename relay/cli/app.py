@@ -10,12 +10,15 @@ import typer
 
 from relay import __version__
 from relay.cli import (
+    backup,
+    bench,
     brakes,
     check,
     credential,
     dkim,
     events,
     explain,
+    importing,
     limits,
     policy,
     queue,
@@ -33,12 +36,16 @@ app = noun("relay", "A self-hosted SMTP relay. Exit codes: 0 done, 1 failed, 2 w
 for group in (policy.app, queue.app, stream.app, brakes.app, source.app, limits.app, dkim.app, credential.app,
               sandbox.app, events.app):  # fmt: skip
     app.add_typer(group)
+queue.app.command("import")(importing.import_queue)
 policy.app.command("replay")(replay.replay)
 app.command("check")(check.check)
 app.command("send")(send.send)
 app.command("explain")(explain.explain)
 app.command("status")(status.status)
 app.command("reload")(status.reload)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("bench")(bench.bench)
 
 
 def _print_version(wanted: bool) -> None:

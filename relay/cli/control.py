@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from relay.cli.failure import Failed
+from relay.cli.failure import Declined, Failed
 
 ANSWER_S = 60.0  # a change to a million queued recipients takes seconds, not minutes
 PREFIX = "/api/v1"
@@ -23,19 +23,25 @@ class Control:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def get(self, what: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def get(self, what: str, query: Mapping[str, str] | None = None, within_s: float = ANSWER_S) -> dict[str, Any]:
         """The answer to a question; raises Failed with the relay's own words."""
         target = f"{PREFIX}/{what}" + (f"?{urlencode(query)}" if query else "")
-        return self._ask("GET", target, None)
+        return self._ask("GET", target, None, within_s)
 
     def post(self, what: str, body: Mapping[str, object]) -> dict[str, Any]:
         """The answer to a request for change; raises Failed with the relay's own words."""
         return self._ask("POST", f"{PREFIX}/{what}", json.dumps(body).encode())
 
-    def _ask(self, method: str, target: str, body: bytes | None) -> dict[str, Any]:
-        connection = _UnixConnection(self._path)
+    def send(self, what: str, chunks: Iterable[bytes]) -> dict[str, Any]:
+        """The answer to a request whose body is long, given in pieces; raises Failed with the relay's words."""
+        return self._ask("POST", f"{PREFIX}/{what}", chunks)
+
+    def _ask(
+        self, method: str, target: str, body: bytes | Iterable[bytes] | None, within_s: float = ANSWER_S
+    ) -> dict[str, Any]:
+        connection = _UnixConnection(self._path, within_s)
         try:
-            headers = {"Content-Type": "application/json"} if body else {}
+            headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
             connection.request(method, target, body, headers)
             response = connection.getresponse()
             return _answer(response.status, response.read())
@@ -53,8 +59,8 @@ def segment(text: str) -> str:
 
 
 class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("relay", timeout=ANSWER_S)
+    def __init__(self, path: Path, within_s: float) -> None:
+        super().__init__("relay", timeout=within_s)
         self._path = path
 
     def connect(self) -> None:
@@ -82,6 +88,7 @@ def _answer(status: int, body: bytes) -> dict[str, Any]:
     except ValueError:
         raise Failed(f"the relay answered {status} with no JSON: is it another version?") from None
     if status >= 400:
-        raise Failed(str(answer.get("error", {}).get("message", f"the relay answered {status}")))
+        kind = Declined if status == 400 else Failed
+        raise kind(str(answer.get("error", {}).get("message", f"the relay answered {status}")))
     assert isinstance(answer, dict)
     return answer

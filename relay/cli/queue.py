@@ -12,10 +12,12 @@ from relay.cli.control import Control, segment
 from relay.cli.failure import Misused
 from relay.cli.options import ConfigOption, JsonOption, YesOption, control_of, noun
 from relay.cli.output import ago, ask_yes, clean, moment, show_fields, show_json, show_table
+from relay.cli.prove import check_queue
 from relay.cli.selection import (
     DomainOption,
     Messages,
     OlderOption,
+    ReasonOption,
     RecipientOption,
     Selection,
     SenderOption,
@@ -30,7 +32,9 @@ PREVIEW = 10  # rows shown before the question; enough to see that the filter is
 COUNT_LIMIT = 10_000  # what the API gives at most; beyond it the preview says "more than"
 COLUMNS = ("id", "state", "stream", "recipient", "age", "next", "tries", "last answer")
 
-app = noun("queue", "What waits in the queue: list, show, hold, release, retry, cancel.")
+ASKS = ("cancel", "delivered")  # what cannot be undone
+app = noun("queue", "What waits in the queue: list, show, hold, release, retry, cancel, delivered, check.")
+app.command("check")(check_queue)
 
 
 @app.command("list")
@@ -42,6 +46,7 @@ def list_queue(
     recipient: RecipientOption = None,
     tag: TagOption = None,
     state: StateOption = None,
+    reason: ReasonOption = None,
     older_than: OlderOption = None,
     younger_than: YoungerOption = None,
     limit: Annotated[int, typer.Option(min=1, max=COUNT_LIMIT, help="Rows at most.")] = 100,
@@ -57,6 +62,7 @@ def list_queue(
         recipient=recipient,
         tag=tag,
         state=state,
+        reason=reason,
         older_than=older_than,
         younger_than=younger_than,
     )
@@ -109,6 +115,7 @@ def _change_command(action: str, text: str) -> Callable[..., None]:
         recipient: RecipientOption = None,
         tag: TagOption = None,
         state: StateOption = None,
+        reason: ReasonOption = None,
         older_than: OlderOption = None,
         younger_than: YoungerOption = None,
         everything: Annotated[bool, typer.Option("--all", help="The whole queue.")] = False,
@@ -124,6 +131,7 @@ def _change_command(action: str, text: str) -> Callable[..., None]:
             recipient=recipient,
             tag=tag,
             state=state,
+            reason=reason,
             older_than=older_than,
             younger_than=younger_than,
         )
@@ -138,11 +146,12 @@ hold = _change_command("hold", "Stop delivery until released. Nothing expires wh
 release = _change_command("release", "Deliver held recipients again, now.")
 retry = _change_command("retry", "Try queued recipients now, not when they are due.")
 cancel = _change_command("cancel", "End recipients for good. Their senders get no report.")
+delivered = _change_command("delivered", "End recipients that were lost after the dot as delivered: they arrived.")
 
 
 def _change(control: Control, action: str, selection: Selection, *, yes: bool, as_json: bool) -> None:
-    """Previews and asks (cancel always, the others unless ids were named), then acts and says how many."""
-    asks = not yes and (action == "cancel" or not selection.by_id)
+    """Previews and asks (always before an end, else unless ids were named), then acts and says how many."""
+    asks = not yes and (action in ASKS or not selection.by_id)
     if asks and not _confirmed(control, action, selection, as_json):
         print("nothing was changed")
         raise typer.Exit(1)
@@ -183,7 +192,7 @@ def _find(control: Control, selection: Selection, limit: int) -> tuple[list[dict
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
-    due = "-" if row["state"] == "held" else ago(row["due_at"]).removesuffix(" ago")
+    due = "-" if row["state"] in ("held", "lost_held") else ago(row["due_at"]).removesuffix(" ago")
     return (
         row["message"],
         row["state"],

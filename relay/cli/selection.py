@@ -17,6 +17,9 @@ SenderOption = Annotated[str | None, typer.Option("--sender", metavar="GLOB", he
 RecipientOption = Annotated[str | None, typer.Option("--recipient", metavar="GLOB", help="Recipient address.")]
 TagOption = Annotated[str | None, typer.Option("--tag", metavar="NAME=GLOB", help="A tag of the message.")]
 StateOption = Annotated[str | None, typer.Option("--state", metavar="queued|held", help="State.")]
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", metavar="GLOB", help="Last answer, or why it is held.")
+]
 OlderOption = Annotated[str | None, typer.Option("--older-than", metavar="1h", help="Accepted longer ago.")]
 YoungerOption = Annotated[str | None, typer.Option("--younger-than", metavar="1h", help="Accepted since.")]
 
@@ -37,6 +40,8 @@ class Selection:
 def select(messages: list[str] | None, **given: str | None) -> Selection:
     """A Selection from the options of a command; raises Misused for what the API would refuse."""
     fields: dict[str, object] = {name: text for name, text in given.items() if text is not None}
+    if "reason" in fields:
+        fields["note"] = fields.pop("reason")
     for option in ("older_than", "younger_than"):
         if option in fields:
             fields[f"{option}_s"] = seconds_of(str(fields.pop(option)))

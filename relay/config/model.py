@@ -190,6 +190,7 @@ class Config(Entry):
     events: Events = Events()
     workers: Workers = 0
     drain_s: Wait = Field(default=30.0, alias="drain")
+    idempotency_window_s: Wait = Field(default=86400.0, alias="idempotency_window")
     memory_budget_bytes: Size = Field(default=64 << 20, alias="memory_budget", ge=1 << 20)
 
     _file: str = PrivateAttr("")

@@ -10,7 +10,7 @@ from relay.core.message import Prepared
 
 NAMES = frozenset({
     "accepted", "refused", "attempted", "delivered", "deferred", "bounced", "expired",
-    "held", "released", "cancelled", "reloaded", "guarded",
+    "held", "released", "cancelled", "reloaded", "guarded", "repeated", "restored",
     "complained", "bounced_late", "report_ignored",
     "stream_paused", "stream_resumed", "source_paused", "source_limited", "source_resumed",
 })
@@ -54,6 +54,10 @@ def accepted_event(message: Prepared, now: float) -> Event:
     }  # fmt: skip
     if message.held:
         detail["held"] = True
+    if message.once is not None:
+        detail["idempotency_key"] = message.once.key
+    if message.origin:
+        detail["origin"] = message.origin
     if message.due_at > message.received_at:
         detail["due_at"] = round(message.due_at, 3)
     if message.facts is not None:
@@ -61,4 +65,16 @@ def accepted_event(message: Prepared, now: float) -> Event:
     return Event(
         "accepted", now, message=message.id, stream=message.stream, route=message.route,
         sender=message.envelope.sender, tags=message.tags, detail=detail,
+    )  # fmt: skip
+
+
+def repeated_event(message: Prepared, first: str, now: float) -> Event:
+    """The event of a message that was not queued, as its idempotency key belongs to message `first`."""
+    assert message.once is not None, "only a key makes a message a repeat"
+    return Event(
+        "repeated", now, message=first, stream=message.stream, route=message.route, sender=message.envelope.sender,
+        detail={
+            "listener": message.listener, "client": message.client, "credential": message.credential,
+            "idempotency_key": message.once.key,
+        },
     )  # fmt: skip

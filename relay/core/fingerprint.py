@@ -55,7 +55,8 @@ class Likeness:
     def is_bulk(self, text: bytes, recipients: Iterable[str], now: float) -> bool:
         """Counts one message; whether it is one of more than `most` alike."""
         self._turn(now)
-        lines = [line for line in text.split(b"\n") if b" " in line]
+        # a code often stands alone on its line: one word counts where it has figures
+        lines = [line for line in text.split(b"\n") if b" " in line or FIGURE.search(line)]
         marks = list(map(hash, enumerate(lines)))
         current, past = self._now, self._past
         people = {hash(one) for one in recipients}

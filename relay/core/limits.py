@@ -81,3 +81,11 @@ class Breaker:
     def forgotten(self, now: float) -> bool:
         """Whether the trouble is so long ago that a new one would be treated as the first."""
         return not self.until - self.longest_s <= now <= self.until + self.longest_s
+
+
+def rate_words(per_second: float) -> str:
+    """A rate as people write it: `10/min`."""
+    for size, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if per_second * size >= 1:
+            return f"{per_second * size:g}/{unit}"
+    return f"{per_second * 86400:g}/d"

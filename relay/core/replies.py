@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from relay.core.classify import classify
-from relay.core.ledger import Act
+from relay.core.ledger import Act, Action
+from relay.core.outcome import Outcome, Verdict
 from relay.core.pattern import Pattern
 from relay.core.reply import Reply
 
 WINDOWS_MOST = 10_000  # rules x sources x sites that were heard of lately; the one unheard longest goes
+REPLY_CHARS = 300  # of the reply kept with an action
 PHASES = ("banner", "ehlo", "mail", "rcpt", "data", "dot")  # where a rule hears replies
 OF_MESSAGE = frozenset({"mail", "rcpt", "data", "dot"})  # where a stream and recipients are known
 # RFC 5321 §4.2: code, hyphen or space, text; RFC 2034 §4: the enhanced code leads the text
@@ -70,6 +72,35 @@ class ReplyRule:
 def deciding(rules: Iterable[ReplyRule], reply: Reply, kind: str, phase: str) -> ReplyRule | None:
     """The first rule that takes the reply, or None."""
     return next((rule for rule in rules if rule.takes(reply, kind, phase)), None)
+
+
+def asked(
+    rule: ReplyRule, reply: Reply, *, source: str, stream: str, provider: str, counted: str, now: float
+) -> Iterator[Action]:
+    """What the rule puts into the ledger for a reply heard from a source about a stream's mail; `stream` "" when
+    no message was named yet: no stream is paused for it."""
+    for act, value in rule.acts:
+        of_stream = act is Act.PAUSE_STREAM
+        if of_stream and not stream:
+            continue
+        yield Action(
+            id=f"{int(now * 1000):x}", act=act, value=value, provider=provider, counted=counted,
+            rule=rule.name, where=rule.where, since=now, until=now + rule.for_s, for_s=rule.for_s,
+            reply=str(reply)[:REPLY_CHARS], observed=rule.observe,
+            source="" if of_stream else source, stream=stream if of_stream else "",
+        )  # fmt: skip
+
+
+def ruled(outcome: Outcome, rule: ReplyRule) -> Outcome:
+    """The outcome as the rule wants it: a 4xx that bounces, a 5xx that is tried again, another wait."""
+    said = f"{rule.name} ({rule.where})"
+    if rule.observe:
+        return replace(outcome, rule=f"{said}, observed only")
+    if rule.bounce:
+        return replace(outcome, verdict=Verdict.FAILED, rule=said)
+    if rule.retry_s is not None:
+        return replace(outcome, verdict=Verdict.DEFERRED, again_s=rule.retry_s, rule=said)
+    return replace(outcome, rule=said)
 
 
 def read_reply(text: str) -> Reply:

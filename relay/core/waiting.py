@@ -15,7 +15,8 @@ START: Mark = (float("-inf"), "", 0)
 
 class Waiting(NamedTuple):
     """`nth` counts the message's recipients from 0, `due_at` and `received_at` are Unix seconds (UTC),
-    `attempts` those already made, `notified` whether the sender was told of the delay. `domain` is the
+    `attempts` those already made, `lost` those of them after which it may have been delivered (lost after the dot),
+    `notified` whether the sender was told of the delay. `domain` is the
     lower-case A-label domain of `address`, `flow` the app and campaign it takes turns with (`core.message`)."""
 
     due_at: float
@@ -28,6 +29,7 @@ class Waiting(NamedTuple):
     attempts: int
     notified: bool = False
     flow: str = ""
+    lost: int = 0
 
     @property
     def mark(self) -> Mark:

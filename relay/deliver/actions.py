@@ -17,12 +17,12 @@ from typing import Protocol
 
 from relay.core.events import Event
 from relay.core.ledger import Act, Action, Ledger
-from relay.core.limits import Rates
+from relay.core.limits import Rates, rate_words
 from relay.core.outcome import Outcome, Phase, Verdict
 from relay.core.pauses import End, of_reply
-from relay.core.replies import OF_MESSAGE, ReplyRule, Windows, deciding
+from relay.core.replies import OF_MESSAGE, Windows, asked, deciding, ruled
 from relay.core.reply import Reply
-from relay.deliver.connection import Peer
+from relay.deliver.feed import Peer
 from relay.deliver.outlets import Terms
 from relay.deliver.tasks import Tasks
 from relay.policy.model import Policy
@@ -33,7 +33,6 @@ log = logging.getLogger("relay.deliver")
 AGAIN_S = 1.0
 CLOSE_S = 2.0
 LEDGER = "ledger"  # the kind under which the store remembers it
-REPLY_CHARS = 300  # of the reply kept with an action
 
 
 class Remembering(Protocol):
@@ -95,16 +94,11 @@ class Actions:
         now = self.clock()
         if not self.windows.reached((rule.name, rule.where, peer.source, terms.counted), rule.after, now):
             return outcome
-        for act, value in rule.acts:
-            if act is not Act.PAUSE_STREAM or stream:
-                of_stream = act is Act.PAUSE_STREAM
-                self._act(Action(
-                    id=f"{int(now * 1000):x}", act=act, value=value, provider=terms.provider, counted=terms.counted,
-                    rule=rule.name, where=rule.where, since=now, until=now + rule.for_s, for_s=rule.for_s,
-                    reply=str(reply)[:REPLY_CHARS], observed=rule.observe,
-                    source="" if of_stream else peer.source, stream=stream if of_stream else "",
-                ), now)  # fmt: skip
-        return _ruled(outcome, rule) if phase in OF_MESSAGE else outcome
+        for action in asked(
+            rule, reply, source=peer.source, stream=stream, provider=terms.provider, counted=terms.counted, now=now
+        ):
+            self._act(action, now)
+        return ruled(outcome, rule) if phase in OF_MESSAGE else outcome
 
     def _act(self, wanted: Action, now: float) -> None:
         action, is_new = self.ledger.note(wanted, now)
@@ -217,29 +211,10 @@ def what(action: Action) -> str:
     who = f"stream {action.stream}" if action.stream else f"source {action.source}"
     how = "paused"
     if action.act is Act.SLOW:
-        how = _rate(action.value)
+        how = rate_words(action.value)
     elif action.act is Act.CONNECTIONS:
         how = f"{action.value:g} connection{'s' if action.value > 1 else ''}"
     return f"{who}: {how}{' (observed only)' if action.observed else ''}"
-
-
-def _rate(per_second: float) -> str:
-    for size, unit in ((1, "s"), (60, "min"), (3600, "h")):
-        if per_second * size >= 1:
-            return f"{per_second * size:g}/{unit}"
-    return f"{per_second * 86400:g}/d"
-
-
-def _ruled(outcome: Outcome, rule: ReplyRule) -> Outcome:
-    """The outcome as the rule wants it: a 4xx that bounces, a 5xx that is tried again, another wait."""
-    said = f"{rule.name} ({rule.where})"
-    if rule.observe:
-        return replace(outcome, rule=f"{said}, observed only")
-    if rule.bounce:
-        return replace(outcome, verdict=Verdict.FAILED, rule=said)
-    if rule.retry_s is not None:
-        return replace(outcome, verdict=Verdict.DEFERRED, again_s=rule.retry_s, rule=said)
-    return replace(outcome, rule=said)
 
 
 def _nobody() -> None:

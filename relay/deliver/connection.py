@@ -2,6 +2,9 @@
 
 At every message boundary it asks its feed for the next job, and where the server pipelines, the next MAIL
 leaves in the same write as the end of the previous body: one round trip a message (RFC 2920 §3.1).
+
+A body does not leave while two deliveries before it are not yet on stable storage: one commit has a whole round trip
+to be done in, and at a power cut at most one answered and one unanswered message of a connection are unrecorded.
 """
 
 from __future__ import annotations
@@ -9,14 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections import deque
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from dataclasses import replace
+from typing import cast
 
 from relay.core.content import Content, MemoryBody
 from relay.core.outcome import Outcome, Phase, Trouble, judge
+from relay.deliver.feed import Feed, Peer
 from relay.deliver.job import Job
 from relay.deliver.tasks import Tasks
+from relay.queue.store import Refused
 from relay.smtp.client import Conversation
 from relay.smtp.happenings import Closed, Happening, Ready, Result, SendBody, WantTls
 from relay.smtp.wire import stuff
@@ -24,34 +30,7 @@ from relay.smtp.wire import stuff
 log = logging.getLogger("relay.deliver")
 
 TLS_HANDSHAKE_S = 30.0
-
-
-class Feed(Protocol):
-    """Where a connection gets its work and reports what came of it."""
-
-    def next_job(self, connection: Connection, *, behind: bool = False) -> Job | None:
-        """The next message for this connection, or None: wait idle or quit. `behind`: one was sent whose answer
-        has not come; it is asked for again when that has come."""
-        ...
-
-    def finished(self, connection: Connection, job: Job, result: Result) -> None:
-        """A transaction ended."""
-        ...
-
-    def closed(self, connection: Connection, outcome: Outcome | None) -> None:
-        """The connection is gone; every job it had was reported before."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Where a connection leads: for events and explanations."""
-
-    source: str
-    mx: str
-    address: str
-    site: str
-    provider: str
+END = b"\r\n.\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -74,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._steps = -1
         self._offered: Job | None = None
+        self._records: deque[asyncio.Future[Refused]] = deque(maxlen=2)  # of the last deliveries
         self._room = asyncio.Event()
         self._room.set()
         self._tasks = Tasks()
@@ -139,11 +119,12 @@ class Connection(asyncio.Protocol):
         for happening in happenings:
             match happening:
                 case SendBody(token):
-                    if not self.conversation.closed:  # else the same segment brought the end, too
-                        self._send_body(cast(Job, token))
+                    self._send_when_recorded(cast(Job, token))
                 case Result(token):
                     self.delivered += 1
-                    self.feed.finished(self, cast(Job, token), self._as_it_was(happening))
+                    record = self.feed.finished(self, cast(Job, token), self._as_it_was(happening))
+                    if record is not None:
+                        self._records.append(record)
                 case Ready():
                     self._ready()
                 case WantTls():
@@ -172,20 +153,38 @@ class Connection(asyncio.Protocol):
             self.idle = False
             self._happen(self.conversation.begin(job.delivery))
 
+    def _send_when_recorded(self, job: Job) -> None:
+        """Sends the body, once the delivery before the last is on stable storage."""
+        if len(self._records) < 2 or self._records[0].done():
+            self._send_body(job)
+        else:
+            self._records[0].add_done_callback(lambda _: self._send_late(job))
+
+    def _send_late(self, job: Job) -> None:
+        self._send_body(job)
+        self._push_on()
+
     def _send_body(self, job: Job) -> None:
+        if self.over or self.conversation.closed:  # the same segment, or the time since, brought the end
+            return
         content = job.stored.message.content
         if isinstance(content.body, MemoryBody):
-            self._write(b"".join(stuff((content.header + b"\r\n" + content.body.data,))))
+            data = b"".join(stuff((content.header + b"\r\n" + content.body.data,)))
+            self.feed.sending(self, job)
+            self._write(data)
             self._after_body()
         else:
-            self._spawn(self._stream_body(job.stored.message.id, content))
+            self._spawn(self._stream_body(job, content))
 
-    async def _stream_body(self, id_: str, content: Content) -> None:
+    async def _stream_body(self, job: Job, content: Content) -> None:
+        id_ = job.stored.message.id
         try:
             for chunk in stuff(content.chunks()):
                 await self._room.wait()
                 if self.over:
                     return
+                if len(chunk) <= len(END) and END.endswith(chunk):  # the dot, or what is as short
+                    self.feed.sending(self, job)
                 self._write(chunk)
                 self._steps = -1  # each block the connection takes starts the clock anew
                 self._push_on()

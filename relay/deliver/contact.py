@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.core.outcome import Outcome, Phase, Trouble, judge
-from relay.deliver.connection import Connection, Feed, Peer
+from relay.deliver.connection import Connection
+from relay.deliver.feed import Feed, Peer
 from relay.deliver.resolve import Route
 from relay.deliver.settings import DeliverySettings
 from relay.deliver.sources import bind_address, can_reach

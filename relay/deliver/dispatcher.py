@@ -8,17 +8,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from relay.core.gate import too_much
 from relay.core.lanes import LaneRules, Lanes
-from relay.core.outcome import Outcome, Verdict
+from relay.core.outcome import Outcome, Trouble, Verdict
 from relay.core.slots import Step
 from relay.core.waiting import Waiting
 from relay.deliver.actions import Actions
-from relay.deliver.connection import Connection, Peer
+from relay.deliver.connection import Connection
 from relay.deliver.connector import Connector
 from relay.deliver.contact import Contact
+from relay.deliver.feed import Peer
 from relay.deliver.job import Job, make_job
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
@@ -29,6 +31,8 @@ from relay.deliver.routing import Routing
 from relay.deliver.settle import Attempt
 from relay.deliver.tasks import Tasks
 from relay.policy.model import Policy, Source
+from relay.queue.store import Refused
+from relay.queue.underway import UnderWay
 from relay.smtp.happenings import Result
 
 
@@ -41,9 +45,10 @@ class Dispatcher:
         policy: Callable[[], Policy], make_contact: Callable[[Source, Route, Terms, Dispatcher], Contact],
         left: Callable[[str, int], None], clock: Callable[[], float], connections: int,
         actions: Actions, again: Callable[[str], None],
-        restraint: Restraint = UNRESTRAINED,
+        restraint: Restraint = UNRESTRAINED, journal: UnderWay | None = None,
     ) -> None:  # fmt: skip
         self.restraint = restraint
+        self.journal = journal or UnderWay(None)
         self.routing, self.loader, self.settler, self.recent = routing, loader, loader.settler, loader.recent
         self.policy, self.left, self.clock = policy, left, clock
         self.lanes, self.actions = Lanes({}), actions
@@ -138,8 +143,14 @@ class Dispatcher:
             job.end()
             self._back(job.waiting)
 
-    def finished(self, connection: Connection, job: Job, result: Result) -> None:
+    def sending(self, connection: Connection, job: Job) -> None:
+        """The job's dot leaves: a kill from now on may leave it delivered and not recorded."""
+        if not job.marks:
+            job.marks = self.journal.sent(job.stored.message.id, [(one.nth, one.attempts) for one in job.waiting])
+
+    def finished(self, connection: Connection, job: Job, result: Result) -> asyncio.Future[Refused] | None:
         """Outcomes go to the settler; recipients that were not touched go back into their lane."""
+        recorded = None
         self.jobs.discard(job)
         job.end()
         self.recent.forget(job.waiting[0].message)
@@ -153,12 +164,40 @@ class Dispatcher:
             if any(outcome.verdict is not Verdict.DELIVERED for outcome in outcomes):
                 outcomes = self.actions.judge(peer, self._terms(connection), job.stream, outcomes)
             attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
-            self.settler.settle(job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on)
+            taken = self._note(job, places, outcomes, passed_on=result.dsn_passed_on)
+            recorded = self.settler.settle(
+                job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on
+            )
+            recorded.add_done_callback(lambda _: self.journal.clear(job.marks))
+            if not taken:
+                recorded = None
+        else:
+            self.journal.clear(job.marks)
         gate = self.connector.hands[connection].gate
         if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
             gate.worked()
         elif any(map(too_much, outcomes)):
             gate.deferred(now)
+        return recorded
+
+    def _note(
+        self, job: Job, places: Sequence[Waiting], outcomes: Sequence[Outcome], *, passed_on: bool
+    ) -> bool:
+        """Says in the journal what the receiver took, and whether it took any. One whose report must be written first
+        stays as sent: after a crash the report would be missing."""
+        pairs = list(zip(places, outcomes, strict=True))
+        taken = [one for one, outcome in pairs if outcome.verdict is Verdict.DELIVERED]
+        sure = [
+            (one.nth, one.attempts) for one in taken
+            if passed_on or "SUCCESS" not in job.stored.recipients[one.nth].notify
+        ]  # fmt: skip
+        if sure and len(sure) >= len(taken):
+            whole = len(sure) == len(job.waiting)
+            job.marks = self.journal.taken(job.marks, job.stored.message.id, sure, all_of_it=whole)
+        elif not taken and not any(outcome.trouble is Trouble.LOST_AFTER_DOT for outcome in outcomes):
+            self.journal.clear(job.marks)
+            job.marks = []
+        return bool(taken)
 
     def _terms(self, connection: Connection) -> Terms:
         return self.routing.terms(self.connector.links[self.connector.hands[connection].key].route)

@@ -14,9 +14,9 @@ from relay.core.limits import Breaker, Rates
 from relay.deliver.outlets import Terms
 from relay.policy.limits import NamedLimit
 from relay.policy.model import Policy, Pool, Source
+from relay.policy.sources import leaves_from
 
 GateKey = tuple[str, str]
-ANY_ADDRESS = "any"  # what sources without an address leave from: the kernel's choice, the same for all
 NO_LIMIT = 1_000_000
 
 
@@ -26,11 +26,6 @@ class Why(NamedTuple):
     reason: str
     until: float
     gate: Gate
-
-
-def leaves_from(source: Source) -> str:
-    """The address its connections are counted for: a receiver sees addresses, not the names of sources."""
-    return source.address or source.address6 or ANY_ADDRESS
 
 
 class Heard(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.core.waiting import Waiting
 from relay.queue.store import Stored
@@ -12,12 +12,13 @@ from relay.smtp.transaction import Delivery
 @dataclass(slots=True, eq=False)
 class Job:
     """`waiting` are the recipients of this transaction, in the order of `delivery.recipients`.
-    `begun_at` is when a connection took it (Unix s)."""
+    `begun_at` is when a connection took it (Unix s); `marks` are its slots in the journal of what is under way."""
 
     stored: Stored
     waiting: list[Waiting]
     delivery: Delivery
     begun_at: float
+    marks: list[int] = field(default_factory=list)
 
     @property
     def stream(self) -> str:

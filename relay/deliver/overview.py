@@ -8,7 +8,7 @@ from relay.core.lanes import Outlet
 from relay.deliver.actions import Actions
 from relay.deliver.dispatcher import Dispatcher
 from relay.deliver.shaping import Shaping
-from relay.deliver.sources import in_turn
+from relay.policy.sources import in_turn
 
 
 def waiting(dispatcher: Dispatcher) -> dict[tuple[str, str], int]:

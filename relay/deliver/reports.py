@@ -19,7 +19,7 @@ from relay.core.ids import message_id
 from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
-from relay.deliver.connection import Peer
+from relay.deliver.feed import Peer
 from relay.queue.store import StoreBroken, StoreBusy, Stored, StoreFull
 
 log = logging.getLogger("relay.deliver")
@@ -48,7 +48,7 @@ class Reporter:
     """`put` stores a report durably. `expires` gives the Unix time at which a message of a stream expires."""
 
     def __init__(
-        self, hostname: str, put: Callable[[Prepared], Awaitable[None]], *,
+        self, hostname: str, put: Callable[[Prepared], Awaitable[object]], *,
         clock: Callable[[], float], expires: Callable[[Prepared], float],
         sign: Callable[[Prepared], Awaitable[Prepared]] | None = None,
     ) -> None:  # fmt: skip

@@ -2,7 +2,8 @@
 
 One place turns Outcomes into settlements, events and reports to the sender; whatever happens to a message
 on its way out passes here. A report is stored before the recipient it speaks of is ended, so that a crash
-between the two can send it twice but never lose it.
+between the two can send it twice but never lose it. Only what the store took is told: of two ends of one recipient
+(an operator cancels what a connection carries) the first one counts, and the other is logged.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from relay.core.events import Event
 from relay.core.outcome import Outcome, Trouble, Verdict
 from relay.core.retry import Retry
 from relay.core.waiting import Waiting
-from relay.deliver.connection import Peer
+from relay.deliver.feed import Peer
 from relay.deliver.reports import Reporter, Told
 from relay.deliver.tasks import Tasks
 from relay.observe.bus import Bus
 from relay.policy.model import Policy, Stream
-from relay.queue.store import End, Settlement, Stored
+from relay.queue.store import End, Refused, Settlement, Stored
 
 log = logging.getLogger("relay.deliver")
 
@@ -33,7 +34,7 @@ LAST_RESORT = Retry((300.0, 900.0), 3600.0, 5 * 86400.0)  # for a stream the pol
 class Settling(Protocol):
     """What is needed of the store."""
 
-    def settle_soon(self, settlements: Sequence[Settlement]) -> asyncio.Future[None]: ...
+    def settle_soon(self, settlements: Sequence[Settlement]) -> asyncio.Future[Refused]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class Attempt:
 
 @dataclass(slots=True)
 class Ledger:
-    """One attempt at one message, and what it leads to. `stream` None: the policy no longer has it.
-    `passed_on`: the next server has taken over the duty to report successes."""
+    """One attempt at one message, and what it leads to: a settlement and an event for each recipient, in the same
+    order. `stream` None: the policy no longer has it. `passed_on`: the next server has taken over the duty to report
+    successes."""
 
     stored: Stored
     attempt: Attempt
@@ -107,16 +109,17 @@ class Settler:
     def settle(
         self, stored: Stored, places: Sequence[Waiting], outcomes: Sequence[Outcome], attempt: Attempt,
         *, dsn_passed_on: bool = False,
-    ) -> None:  # fmt: skip
-        """Records one outcome for each place."""
+    ) -> asyncio.Future[Refused]:  # fmt: skip
+        """Records one outcome for each place; the answer ends when that is on stable storage."""
         stream = self.policy().streams.get(stored.message.stream)
         ledger = Ledger(stored, attempt, stream, dsn_passed_on)
         for place, outcome in zip(places, outcomes, strict=True):
             self._judge(ledger, place, outcome)
-        if ledger.told:
-            self.tasks.spawn(self._report_first(ledger, places), "delivery report")
-        else:
-            self._record(ledger, places)
+        if not ledger.told:
+            return self._record(ledger, places)
+        recorded: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
+        self.tasks.spawn(self._report_first(ledger, places, recorded), "delivery report")
+        return recorded
 
     def tried(self, peer: Peer, outcome: Outcome) -> None:
         """One host of a cycle failed; the next is tried. No message was touched by it."""
@@ -140,6 +143,8 @@ class Settler:
             self._end(ledger, place, outcome, End.EXPIRED)
         elif outcome.verdict is Verdict.FAILED:
             self._end(ledger, place, outcome, End.BOUNCED)
+        elif outcome.trouble is Trouble.LOST_AFTER_DOT and ledger.stream and ledger.stream.lost_after_dot == "hold":
+            self._hold(ledger, place, outcome)
         elif retry.expired(now=ended_at, received_at=place.received_at):
             self._end(ledger, place, outcome, End.EXPIRED)
         else:
@@ -148,7 +153,8 @@ class Settler:
     def _end(self, ledger: Ledger, place: Waiting, outcome: Outcome, end: End) -> None:
         count = place.attempts + 1
         ledger.settlements.append(Settlement(place.message, place.nth, count, end))
-        ledger.tell(end.value, place, outcome)
+        more = {"possible_duplicate": True} if place.lost and end is End.DELIVERED else {}
+        ledger.tell(end.value, place, outcome, **more)
         if end is End.DELIVERED and ledger.passed_on:
             return
         if told := self.reporter.due(ledger.stored, place, end.value, outcome, ledger.attempt.peer):
@@ -164,11 +170,23 @@ class Settler:
             ledger.told.append(told)
         last = str(outcome.reply or outcome.text)[:LAST_CHARS]
         notified = place.notified or told is not None
-        ledger.settlements.append(
-            Settlement(place.message, place.nth, count, None, due, last, delay_notified=notified)
+        lost = outcome.trouble is Trouble.LOST_AFTER_DOT
+        ledger.settlements.append(Settlement(
+            place.message, place.nth, count, None, due, last, delay_notified=notified, lost="resend" if lost else "",
+        ))  # fmt: skip
+        ledger.again.append(
+            place._replace(due_at=due, attempts=count, notified=notified, lost=place.lost + lost)
         )
-        ledger.again.append(place._replace(due_at=due, attempts=count, notified=notified))
-        ledger.tell("deferred", place, outcome, due_at=round(due, 3))
+        more: dict[str, object] = {"lost_after_dot": "resend"} if lost else {}
+        ledger.tell("deferred", place, outcome, due_at=round(due, 3), **more)
+
+    def _hold(self, ledger: Ledger, place: Waiting, outcome: Outcome) -> None:
+        """Lost after the dot, and the stream would rather ask than send twice: an operator decides."""
+        ledger.settlements.append(Settlement(
+            place.message, place.nth, place.attempts + 1, None, place.due_at, outcome.text[:LAST_CHARS],
+            delay_notified=place.notified, lost="hold",
+        ))  # fmt: skip
+        ledger.tell("deferred", place, outcome, lost_after_dot="hold")
 
     def _delay_notice(self, ledger: Ledger, place: Waiting, outcome: Outcome, now: float) -> Told | None:
         """The notice to a sender whose mail is late, once for each recipient."""
@@ -177,21 +195,36 @@ class Settler:
             return None
         return self.reporter.due(ledger.stored, place, "delayed", outcome, None)
 
-    async def _report_first(self, ledger: Ledger, places: Sequence[Waiting]) -> None:
+    async def _report_first(
+        self, ledger: Ledger, places: Sequence[Waiting], done: asyncio.Future[Refused]
+    ) -> None:
         try:
             await self.reporter.send(ledger.stored, ledger.told)
         except Exception:  # a report that cannot be written today cannot be written tomorrow
             log.exception("message %s: its sender %s cannot be told what became of it",
                           ledger.stored.message.id, ledger.stored.message.envelope.sender)  # fmt: skip
-        self._record(ledger, places)
+        recorded = self._record(ledger, places)
+        recorded.add_done_callback(lambda told: None if told.cancelled() else done.set_result(told.result()))
 
-    def _record(self, ledger: Ledger, places: Sequence[Waiting]) -> None:
+    def _record(self, ledger: Ledger, places: Sequence[Waiting]) -> asyncio.Future[Refused]:
         recorded = self.store.settle_soon(ledger.settlements)
 
-        def tell(future: asyncio.Future[None]) -> None:
+        def tell(future: asyncio.Future[Refused]) -> None:
             if not future.cancelled() and future.exception() is None:
-                self.done(places, ledger.again)
-                for one in ledger.events:
-                    self.bus.publish(one)
+                self._tell(ledger, places, future.result())
 
         recorded.add_done_callback(tell)
+        return recorded
+
+    def _tell(self, ledger: Ledger, places: Sequence[Waiting], refused: Refused) -> None:
+        """Tells what the store took; what it refused is logged."""
+        gone = set()
+        for settlement, event in zip(ledger.settlements, ledger.events, strict=True):
+            if refused and (why := refused.get(settlement.key)):
+                gone.add((settlement.message, settlement.index))
+                log.warning("message %s to %s: %r is not recorded: %s",
+                            event.message, event.recipient, event.event, why)  # fmt: skip
+        self.done(places, [one for one in ledger.again if one.key not in gone])
+        for settlement, event in zip(ledger.settlements, ledger.events, strict=True):
+            if (settlement.message, settlement.index) not in gone:
+                self.bus.publish(event)

@@ -109,6 +109,10 @@ class Connection(SMTP):
         """Ends now if the client is silent; a session knows more about that."""
         raise NotImplementedError
 
+    def dismiss(self) -> None:
+        """Ends now with a word; a session knows when one may be said."""
+        raise NotImplementedError
+
     def abort(self) -> None:
         """Cuts the connection without another word."""
         self._closing = True

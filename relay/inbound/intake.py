@@ -18,15 +18,16 @@ from functools import partial
 from relay.core.address import MAX_HEADER_VALUE, address_in, addresses_in, domain_of
 from relay.core.content import Content
 from relay.core.envelope import Client, Submission
-from relay.core.events import Event
+from relay.core.events import Event, repeated_event
 from relay.core.headers import Headers
-from relay.core.message import Prepared
+from relay.core.message import Once, Prepared
 from relay.core.reply import Reply, reply
-from relay.core.tokens import encode
 from relay.inbound.access import Access
 from relay.inbound.gate import Gatekeeper
+from relay.inbound.once import once
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
+from relay.inbound.returnpath import return_path
 from relay.inbound.sendat import too_far
 from relay.inbound.standing import NO_STANDING, Standing, together
 from relay.inbound.turns import Turns
@@ -36,22 +37,27 @@ from relay.policy.recorded import record
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Edits, Preparer, Refusal
 from relay.prepare.signing import SigningDesk
-from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import CONFLICT, REPEAT, STORED, Receipt, StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.inbound")
 
 Recorded = Mapping[str, object] | None
+KEY_USED = (
+    "idempotency key {key} was used for message {first}, which differs: send what was sent then, or give this message"
+    " a key of its own"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), and what
-    the event log is to remember of the decision."""
+    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), what
+    the event log is to remember of the decision, and its idempotency key."""
 
     decision: Decision
     stream: Stream
     due_at: float
     recorded: Recorded
+    once: Once | None
 
 
 @dataclass(slots=True)
@@ -59,7 +65,7 @@ class Intake:
     """One relay's way in. `put` stores durably; `publish` tells of refusals (of acceptance the store tells).
     `listeners` and `credentials` are replaced on reload; `verp_key` signs return paths. With
     `record_facts` the event log gets what the policies looked at; `held_by` names the brake that holds a
-    message of that stream, credential and tags."""
+    message of that stream, credential and tags. An idempotency key counts for `key_window_s`."""
 
     policy: Callable[[], Policy]
     access: Access
@@ -67,7 +73,7 @@ class Intake:
     preparer: Preparer
     keys: KeyRing
     desk: SigningDesk
-    put: Callable[[Prepared], Awaitable[None]]
+    put: Callable[[Prepared], Awaitable[Receipt]]
     publish: Callable[[Event], None]
     clock: Callable[[], float]
     verp_key: bytes
@@ -76,6 +82,7 @@ class Intake:
     turns: Turns = field(default_factory=Turns)
     record_facts: bool = True
     held_by: Callable[[str, str, Mapping[str, str]], str] = lambda *_: ""
+    key_window_s: float = 86400.0
 
     def take(self, listeners: Mapping[str, Standing], credentials: Mapping[str, Standing]) -> None:
         """Replaces what listeners and credentials settle."""
@@ -103,16 +110,23 @@ class Intake:
         passage = self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
-        stored = False
+        found: Reply | Receipt | None = None
         try:
-            plan = Plan(passage.decision, passage.into, max(requests.send_at, submission.received_at), recorded)
-            answer = await self._finish(submission, headers, plan)
-            stored = answer.severity == 2
+            plan = Plan(
+                passage.decision, passage.into, max(requests.send_at, submission.received_at), recorded,
+                await once(submission, requests.key, self.key_window_s, self.desk),
+            )  # fmt: skip
+            found = await self._finish(submission, headers, plan)
         finally:
-            self.gate.left(passage, stored=stored)
-        return answer
+            self.gate.left(passage, stored=isinstance(found, Receipt) and found.verdict == STORED)
+        if isinstance(found, Reply):
+            return found
+        if found.verdict == CONFLICT:
+            answer = Refused("idempotency-key", text=KEY_USED.format(key=requests.key[:60], first=found.id)).reply
+            return self._refuse(submission, "idempotency-key", answer, route=decision.route)
+        return reply(250, "2.0.0", f"Ok: queued as {found.id}")
 
-    async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply:
+    async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply | Receipt:
         decision, stream = plan.decision, plan.stream
         await self.turns.mine(stream.priority)
         work = partial(
@@ -129,28 +143,33 @@ class Intake:
             log.error("stream %s requires a signature that cannot be made: %s", stream.name, problem)
             return self._refuse(submission, "signing-key", route=decision.route)
         signed = await self.desk.sign(content, headers, self.keys.signers(stream.signings, domain))
-        return await self._store(submission, plan, signed)
+        return await self._store(submission, self._message(submission, plan, signed))
 
-    async def _store(self, submission: Submission, plan: Plan, content: Content) -> Reply:
+    def _message(self, submission: Submission, plan: Plan, content: Content) -> Prepared:
         decision, stream = plan.decision, plan.stream
         envelope, client = submission.envelope, submission.client
         held_by = self.held_by(stream.name, client.credential, decision.tags)
-        message = Prepared(
+        return Prepared(
             submission.id, submission.received_at, plan.due_at, envelope,
-            self._return_path(submission, stream), stream.name, stream.pool, decision.route,
+            return_path(submission.id, envelope.sender, stream.return_path, self.verp_key),
+            stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            facts=plan.recorded, content=content,
+            facts=plan.recorded, once=plan.once, content=content,
         )  # fmt: skip
+
+    async def _store(self, submission: Submission, message: Prepared) -> Reply | Receipt:
         try:
-            await self.put(message)
+            receipt = await self.put(message)
         except StoreFull as error:
             log.error("message %s refused, the disk is full: %s", submission.id, error)
-            return self._refuse(submission, "disk-full", route=decision.route)
+            return self._refuse(submission, "disk-full", route=message.route)
         except (StoreBusy, StoreBroken) as error:
             log.error("message %s refused, the queue does not take it: %s", submission.id, error)
-            return self._refuse(submission, "queue", route=decision.route)
-        return reply(250, "2.0.0", f"Ok: queued as {submission.id}")
+            return self._refuse(submission, "queue", route=message.route)
+        if receipt.verdict == REPEAT:
+            self.publish(repeated_event(message, receipt.id, self.clock()))
+        return receipt
 
     def _standing(self, client: Client) -> Standing:
         return together(
@@ -176,14 +195,6 @@ class Intake:
     def _key_missing(self, stream: Stream, domain: str) -> str:
         required = [signing for signing in stream.signings if signing.required]
         return "; ".join(self.keys.missing(required, domain)) if required else ""
-
-    def _return_path(self, submission: Submission, stream: Stream) -> str:
-        """The reverse-path to use outwards; a null one stays null (RFC 5321 §4.5.5)."""
-        if not submission.envelope.sender or not stream.return_path:
-            return submission.envelope.sender
-        if "@" in stream.return_path:
-            return stream.return_path
-        return f"{encode(submission.id, 0, self.verp_key)}@{stream.return_path}"
 
     def _refuse(
         self, submission: Submission, reason: str, answer: Reply | None = None,

@@ -16,7 +16,8 @@ from relay.inbound.reception import Reception
 from relay.inbound.session import Session
 from relay.inbound.settings import ListenerSettings
 
-BACKLOG = 1024
+BACKLOG = 4096  # as in systemd/relay.socket, whose sockets must not get a shorter one; the kernel caps it
+GOODBYE_S = 1.0  # for clients to take their last reply
 Factory = Callable[[Reception, asyncio.AbstractEventLoop], Session]
 
 
@@ -127,11 +128,19 @@ class Listener:
         return len(reception.sessions)
 
     async def close(self) -> None:
-        """Ends what is left: connections at once, commits when they are through: they may be promises."""
+        """Ends what is left: messages being stored are answered first, as they may be promises; whoever is still
+        sending one, or idle, is told 421 (RFC 5321 §3.8)."""
         await self.drain(0)
-        for session in list(self.reception.sessions):
+        reception = self.reception
+        while reception.commits:
+            await asyncio.wait(list(reception.commits))
+        for session in list(reception.sessions):
+            session.dismiss()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + GOODBYE_S
+        while reception.sessions and (left := until - loop.time()) > 0:
+            await reception.changed(left)
+        for session in list(reception.sessions):
             session.abort()
-        while self.reception.commits:
-            await asyncio.wait(list(self.reception.commits))
-        while self.reception.sessions:
-            await self.reception.changed(1.0)
+        while reception.sessions or reception.commits:
+            await reception.changed(1.0)

@@ -53,6 +53,9 @@ class Guest(Protocol):
     def drain(self) -> None:
         """Ends now if idle, after the message under way if not."""
 
+    def dismiss(self) -> None:
+        """Ends now with a word, also in the middle of a message; after its reply if one is about to leave."""
+
     def abort(self) -> None:
         """Ends now."""
 

@@ -125,6 +125,9 @@ REFUSALS: dict[str, Refusal] = {
     # after the message: policy, preparation, queue ({text} says what exactly)
     "request-header": Refusal(550, "5.7.1", "{text}", N, "an X-Relay-* header asks for what listener"
         " and credential do not allow, or cannot be read (then 5.6.0)"),
+    "idempotency-key": Refusal(550, "5.6.0", "{text}", N,
+        "X-Relay-Idempotency-Key stands for one envelope and body within idempotency_window: the"
+        " client gave it to another message"),
     "policy": Refusal(550, "5.7.1", "{text}", N, "a route with refuse: took the message"),
     "no-from": Refusal(550, "5.6.0", "{text}", N,
         "there is no From header with an address (RFC 5322 §3.6.2); profile: legacy puts one in"),

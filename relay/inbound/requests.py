@@ -1,4 +1,5 @@
-"""What a client asks of the relay in headers of its own: X-Relay-Stream, X-Relay-Tag, X-Relay-Send-At.
+"""What a client asks of the relay in headers of its own: X-Relay-Stream, X-Relay-Tag, X-Relay-Send-At and
+X-Relay-Idempotency-Key.
 
 They never leave the relay. One that is not known is refused rather than ignored: its sender expects something.
 """
@@ -15,19 +16,21 @@ from relay.inbound.sendat import NAME as SEND_AT
 from relay.inbound.sendat import read_send_at
 
 PREFIX = "x-relay-"
-KNOWN = ("X-Relay-Stream", "X-Relay-Tag", SEND_AT)
+KNOWN = ("X-Relay-Stream", "X-Relay-Tag", SEND_AT, "X-Relay-Idempotency-Key")
+KEY = re.compile(r"[\x21-\x7e]{1,200}")
 TAG = re.compile(r"\s*([A-Za-z0-9_.-]{1,64})\s*=\s*([^,\x00-\x1f\x7f]{1,200}?)\s*")
 TAGS_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The stream a client chose ("" for none), the tags it gave, and when it wants the message sent (Unix s; 0:
-    at once)."""
+    """The stream a client chose ("" for none), the tags it gave, when it wants the message sent (Unix s; 0: at once),
+    and its idempotency key ("" for none)."""
 
     stream: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     send_at: float = 0.0
+    key: str = ""
 
 
 NOTHING = Requests()
@@ -48,11 +51,15 @@ def read_requests(headers: Headers, *, choices: Collection[str], who: str) -> Re
     if stream and stream not in choices:
         allowed = ", ".join(sorted(choices)) or "none (set streams: in the relay's configuration)"
         return reply(550, "5.7.1", f"{who} may not choose stream {stream[:60]!r}; allowed: {allowed}")
-    tags = _tags(headers.all("x-relay-tag"))
+    tags, keys = _tags(headers.all("x-relay-tag")), headers.all("x-relay-idempotency-key")
     send_at = read_send_at(headers)
     if isinstance(tags, Reply):
         return tags
-    return send_at if isinstance(send_at, Reply) else Requests(stream, tags, send_at)
+    if isinstance(send_at, Reply):
+        return send_at
+    if len(keys) > 1 or not all(KEY.fullmatch(key.strip()) for key in keys):
+        return reply(550, "5.6.0", "X-Relay-Idempotency-Key must be one word of 1 to 200 printable ASCII characters")
+    return Requests(stream, tags, send_at, "".join(keys).strip())
 
 
 def _tags(values: list[str]) -> dict[str, str] | Reply:

@@ -65,6 +65,11 @@ class Session(Transaction):
         if self.waiting:
             self._dismiss("draining", hostname=self.hostname)
 
+    def dismiss(self) -> None:
+        """Ends now with 421 where the client is the one to speak, also in the middle of its message."""
+        if self.waiting or self.receiving:
+            self._dismiss("draining", hostname=self.hostname)
+
     def _timed_out(self) -> None:
         if self._closing:
             self.abort()

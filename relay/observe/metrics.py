@@ -50,6 +50,18 @@ class Metrics:
             "relay_attempts_total", "Attempts to deliver to a recipient.", ["stream", "provider", "verdict"],
             registry=registry,
         )  # fmt: skip
+        self.duplicates = Counter(
+            "relay_duplicates_possible_total", "Delivered recipients that may have been delivered before.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
+        self.lost_after_dot = Counter(
+            "relay_lost_after_dot_total", "Attempts that ended between the message and its answer.",
+            ["stream", "policy"], registry=registry,
+        )  # fmt: skip
+        self.repeated = Counter(
+            "relay_repeated_messages_total", "Messages not queued, as their idempotency key was known.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
         self.guarded = Counter(
             "relay_guarded_messages_total", "Messages a stream's guard took for bulk mail.",
             ["stream", "sign", "action"], registry=registry,
@@ -81,6 +93,10 @@ class Metrics:
         self.queue_bytes = Gauge(
             "relay_queue_bytes", "Bytes of mail in the queue.", ["stream"], registry=registry
         )
+        self.lost = Gauge(
+            "relay_queue_lost_recipients", "Recipients in the queue that may have been delivered.", ["stream"],
+            registry=registry,
+        )  # fmt: skip
         self.waiting = Gauge(
             "relay_limits_waiting", "Due recipients that wait for a limit.", ["stream", "reason"], registry=registry
         )
@@ -152,6 +168,8 @@ class Metrics:
             self._child(self.accepted, str(detail.get("listener", "")), event.stream).inc()
         elif name == "refused":
             self._child(self.refused, str(detail.get("reason", "other"))).inc()
+        elif name == "repeated":
+            self._child(self.repeated, event.stream).inc()
         elif name == "guarded":
             self._child(self.guarded, event.stream, str(detail["guard"]), str(detail["action"])).inc()
         elif name in ("complained", "bounced_late"):
@@ -168,6 +186,10 @@ class Metrics:
         name, stream, detail = event.event, event.stream, event.detail
         provider = str(detail.get("provider", ""))
         self._child(self.recipients, stream, provider, name).inc()
+        if "possible_duplicate" in detail:
+            self._child(self.duplicates, stream).inc()
+        if "lost_after_dot" in detail:
+            self._child(self.lost_after_dot, stream, str(detail["lost_after_dot"])).inc()
         age = detail.get("delay_s")
         if not isinstance(age, float):
             return
@@ -197,6 +219,11 @@ class Metrics:
         for stream, since in oldest.items():
             self.oldest.labels(stream).set(max(0.0, now - since))
         self.gap.set(gap)
+
+    def lost_are(self, lost: Mapping[str, int]) -> None:
+        """How many recipients of a stream wait, or are held, after a loss after the dot."""
+        for stream, count in lost.items():
+            self.lost.labels(stream).set(count)
 
     def stock_is(self, sizes: Mapping[str, int]) -> None:
         """Bytes of mail in the queue, by stream."""

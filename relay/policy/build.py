@@ -104,6 +104,7 @@ def _stream(placed: Placed[StreamEntry], folder: str) -> Stream:
         guard=compile_guard(entry.guard),
         require=tuple(entry.require),
         quota=compile_quota(entry.quota),
+        lost_after_dot=entry.lost_after_dot,
         where=placed.origin.where,
     )
 

@@ -93,6 +93,7 @@ class StreamEntry(Entry):
     guard: GuardEntry | None = None
     require: Requirements = Field(default_factory=list)
     quota: QuotaEntry | None = None
+    lost_after_dot: Literal["resend", "hold"] = "resend"
 
 
 class SourceEntry(Entry):

@@ -4,7 +4,8 @@ The signs, in the order in which they are looked for:
 - `headers`: a List-* field (RFC 2369, RFC 2919), or Precedence: bulk, list or junk. Programs that answer or
   warn by themselves say Precedence: bulk too, so that it counts only without Auto-Submitted (RFC 3834 §5);
 - `recipients`: more of them in one message than the number;
-- `same_content`: the same prose to many within a time (relay/core/fingerprint.py).
+- `same_content`: the same prose to many within a time (relay/core/fingerprint.py); only where it is asked for, as
+  it takes mail that somebody waits for (docs/guard.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from relay.policy.validate import Entry
 Action = Literal["refuse", "reroute", "hold", "tag"]
 Sign = Literal["headers", "recipients", "same_content"]
 SIGNS: tuple[Sign, ...] = ("headers", "recipients", "same_content")
+PLAIN_SIGNS: tuple[Sign, ...] = ("headers", "recipients")
 BULK_WORDS = frozenset(("bulk", "list", "junk"))
 
 
@@ -38,7 +40,7 @@ class GuardEntry(Entry):
     bulk: Action
     to: Text | None = None
     signs: Annotated[list[Sign], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: list(SIGNS)
+        default_factory=lambda: list(PLAIN_SIGNS)
     )
     recipients: Count = 50
     same_content: SameContentEntry = SameContentEntry()

@@ -25,6 +25,7 @@ from relay.policy.templates import Template
 
 Algorithm = Literal["rsa", "ed25519"]
 Tls = Literal["opportunistic", "required", "never"]
+LostAfterDot = Literal["resend", "hold"]  # RFC 1047: it may have been delivered, it may not
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Stream:
     guard: Guard | None = None
     require: tuple[Requirement, ...] = ()
     quota: Quota | None = None
+    lost_after_dot: LostAfterDot = "resend"
     where: str = ""
 
 

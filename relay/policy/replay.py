@@ -1,7 +1,7 @@
 """Yesterday's events under other policies: what would be decided otherwise, and how it would have left.
 
-Two passes over the events. The first (`Evidence`) learns what the world answered: where each domain's mail went, how
-long an attempt took, which recipients were deferred or refused. The second (`Replay`) decides every message again and
+Two passes over the events. The first (`answers.Evidence`) learns what the world answered: where each domain's mail
+went, how long an attempt took, what was said to whom and when. The second (`Replay`) decides every message again and
 lets its recipients leave in two simulations on one virtual clock, one under the old policies as it was recorded, one
 under the new: what differs between the two is the policies' doing and nobody else's.
 
@@ -13,65 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from relay.policy.answers import Evidence, Row, domain_of
 from relay.policy.decide import Decision, decide
-from relay.policy.guard import SIGNS, Finding
+from relay.policy.doorways import Mail, Recipient
+from relay.policy.facts import Facts
+from relay.policy.guard import SIGNS, Finding, plain_sign
 from relay.policy.guarding import applied
 from relay.policy.model import Policy
+from relay.policy.pauses import compare, same
 from relay.policy.recorded import facts_of
-from relay.policy.simulation import DELIVERED, FAILED, Simulation, Trouble
+from relay.policy.simulation import Simulation
 
-ENDS = {"delivered": DELIVERED, "bounced": FAILED}
 OF_OUR_OWN = "delivery report"  # the route of reports the relay makes: no policy decides them
 HELD = {True: "held", False: "not held"}
 EXAMPLES_MOST = 3
-DESTINATIONS_MOST = 500_000
-Row = Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Evidence:
-    """What the events say of the world. `host` is the MX by domain, `took` seconds and number of attempts by MX,
-    `trouble` the recipients that were not delivered at once, by a hash of message and address."""
-
-    host: dict[str, str] = field(default_factory=dict)
-    took: dict[str, list[float]] = field(default_factory=dict)
-    trouble: dict[int, Trouble] = field(default_factory=dict)
-    attempts: int = 0
-
-    def learn(self, row: Row) -> None:
-        """Takes one event in."""
-        name = row.get("event")
-        if name not in ("delivered", "deferred", "bounced", "expired") or "phase" not in row:
-            return
-        self.attempts += 1
-        if mx := row.get("mx", ""):
-            domain = _domain(row["recipient"])
-            if len(self.host) < DESTINATIONS_MOST or domain in self.host:
-                self.host[domain] = mx
-                took = self.took.setdefault(mx, [0.0, 0.0])
-                took[0] += row.get("seconds", 0.0)
-                took[1] += 1
-        key = recipient_key(row["message"], row["recipient"])
-        if name == "deferred":
-            self.trouble[key] = Trouble()
-        elif name == "bounced" or key in self.trouble:
-            self.trouble[key] = Trouble(ENDS.get(name, ""), row["time"] if key in self.trouble else 0.0)
-
-    def seconds(self, domain: str) -> float:
-        """The mean time of an attempt there."""
-        total, count = self.took.get(self.host.get(domain, ""), (0.0, 0.0))
-        return total / count if count else 0.1
-
-
-def recipient_key(message: str, recipient: str) -> int:
-    """Which recipient of which message, in 64 bits."""
-    return hash((message, recipient))
-
-
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2].lower()
 
 
 @dataclass(slots=True)
@@ -110,28 +66,37 @@ class Replay:
     holds: dict[Pair, Change] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.old, self.new = Simulation(self.old_policy), Simulation(self.new_policy)
+        doors = self.evidence.doors
+        self.old = Simulation(self.old_policy, doors=doors)
+        self.new = Simulation(self.new_policy, doors=doors)
 
     def play(self, row: Row) -> None:
-        """One event, in the order of the log; only what came in is of interest here."""
+        """One event, in the order of the log: what came in, and who was turned away at a receiver's door."""
         name = row.get("event")
-        if name not in ("accepted", "refused") or "recipients" not in row or isinstance(row["recipients"], int):
-            return
         try:
-            self._message(row, refused=name == "refused")
+            if name == "attempted":
+                self._turned_away(row)
+            elif name in ("accepted", "refused") and isinstance(row.get("recipients"), list):
+                self._message(row, refused=name == "refused")
         except (KeyError, ValueError, TypeError, AttributeError):
             self.unreadable += 1
 
+    def _turned_away(self, row: Row) -> None:
+        outcome = self.evidence.outcome(row)
+        for simulation in (self.old, self.new):
+            simulation.turned_away(float(row["time"]), row["source"], row["mx"], outcome)
+
     def _message(self, row: Row, *, refused: bool) -> None:
-        facts, route = facts_of(row), row.get("route", "")
-        message, now, stream = row.get("message", ""), float(row["time"]), row.get("stream", "")
+        facts, route, stream = facts_of(row), row.get("route", ""), row.get("stream", "")
+        message, now, tags = row.get("message", ""), float(row["time"]), row.get("tags", {})
+        recipients = [self._recipient(message, address) for address in row["recipients"]]
         if route == OF_OUR_OWN:
-            self._leave(self.old, row, stream)
-            self._leave(self.new, row, stream)
+            self._leave(self.old, row, stream, recipients, tags)
+            self._leave(self.new, row, stream, recipients, tags)
             return
         self.messages += 1
         self._missing(row)
-        decision = _guarded(self.new_policy, decide(self.new_policy, facts), row)
+        decision = _guarded(self.new_policy, decide(self.new_policy, facts), facts, tags.get("guard", ""))
         after = decision.stream.name if decision.stream else ""
         example = message or f"refused at {now:.3f}"
         if route != decision.route:
@@ -141,13 +106,24 @@ class Replay:
         if refused != (decision.refusal is not None):
             words = ("refused", "accepted") if refused else ("accepted", "refused")
             _note(self.refusals, f"{words[0]} by {route}", f"{words[1]} by {decision.route}", example)
-        held = bool(row.get("held"))
+        held = self._held(row, stream, route)
         if held != decision.hold and after and not refused:
             _note(self.holds, HELD[held], HELD[decision.hold], example)
         if not refused and not held:
-            self._leave(self.old, row, stream)
+            self._leave(self.old, row, stream, recipients, tags)
         if after and not decision.hold:
-            self._leave(self.new, row, after)
+            self._leave(self.new, row, after, recipients, decision.tags)
+
+    def _held(self, row: Row, stream: str, route: str) -> bool:
+        """Whether a rule held the message then. What a brake held is the simulation's to say: the event is the
+        same, so the old policies are asked."""
+        if not row.get("held"):
+            return False
+        rule = next((one for one in self.old_policy.routes if one.name == route), None)
+        known = self.old_policy.streams.get(stream)
+        if rule is None or known is None or not known.brakes:
+            return True
+        return rule.hold or "guard" in row.get("tags", {})
 
     def _missing(self, row: Row) -> None:
         """Takes note of what the new policies ask for and the event does not tell."""
@@ -159,14 +135,18 @@ class Replay:
             if name not in headers:
                 self.not_recorded[name] = self.not_recorded.get(name, 0) + 1
 
-    def _leave(self, simulation: Simulation, row: Row, stream: str) -> None:
-        evidence, message = self.evidence, row.get("message", "")
-        for address in row["recipients"]:
-            domain = _domain(address)
-            simulation.accept(
-                float(row["time"]), stream, evidence.host.get(domain, domain), evidence.seconds(domain),
-                evidence.trouble.get(recipient_key(message, address)),
-            )  # fmt: skip
+    def _recipient(self, message: str, address: str) -> Recipient:
+        evidence, domain = self.evidence, domain_of(address)
+        return Recipient(
+            evidence.host.get(domain, domain), evidence.seconds(domain), evidence.answers(message, address)
+        )
+
+    @staticmethod
+    def _leave(
+        simulation: Simulation, row: Row, stream: str, recipients: list[Recipient], tags: Mapping[str, str]
+    ) -> None:
+        now = float(row["time"])
+        simulation.accept(now, Mail(stream, now, row.get("credential", ""), tags, int(row["size"])), recipients)
 
     def end(self) -> None:
         """Lets everything leave that still waits."""
@@ -177,15 +157,23 @@ class Replay:
     def differs(self) -> bool:
         """Whether anything would be otherwise."""
         decisions = self.routes or self.streams or self.refusals or self.holds
-        return bool(decisions) or self.old.sends != self.new.sends
+        old, new = self.old, self.new
+        if decisions or old.sends != new.sends or old.stocks.turned_back != new.stocks.turned_back:
+            return True
+        return any(not same(spans) for _, spans in compare(old.restraints.pauses, new.restraints.pauses))
 
 
-def _guarded(policy: Policy, decision: Decision, row: Row) -> Decision:
-    """The decision as the guard leaves it, where one found bulk mail on the day: the tag says by which sign."""
-    sign, stream = row.get("tags", {}).get("guard"), decision.stream
-    if sign not in SIGNS or stream is None or stream.guard is None:
+def _guarded(policy: Policy, decision: Decision, facts: Facts, recorded: str) -> Decision:
+    """The decision as the guard leaves it: by what headers and number of recipients tell, or where one found bulk
+    mail on the day, by the sign that its tag names."""
+    stream = decision.stream
+    if stream is None or stream.guard is None:
         return decision
-    return applied(policy, decision, stream, Finding(sign, "as recorded"))
+    finding = plain_sign(stream.guard, facts.headers, len(facts.recipients))
+    if finding is None:
+        sign = next((one for one in SIGNS if one == recorded), None)
+        finding = Finding(sign, "as recorded") if sign else None
+    return decision if finding is None else applied(policy, decision, stream, finding)
 
 
 def _note(changes: dict[Pair, Change], before: str, after: str, message: str) -> None:

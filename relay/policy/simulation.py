@@ -1,248 +1,294 @@
-"""Mail leaving under a policy, on a virtual clock: who is sent when, by connections, rates, priorities and retries.
+"""Mail leaving under a policy, on a virtual clock: who is sent when, and what is held back.
 
-What is simulated, for each source of a pool and each destination: `connections`, `messages` a second and
-`new_connections` with `messages_per_connection`; between streams priority and reserve, inside a stream the order of
-acceptance; the retry schedule without jitter, and expiry. What is not: weights, warm-up, breakers and limits that
-receivers teach. Actions of reply rules would act in `_answered`, where every answer passes.
+The relay's own pure code decides: gates with their reserves and rates (core/gate.py), reply rules and their ledger,
+brakes, the health of sources, warm-up, quotas, the retry schedule (without jitter, as the dice of a day are not
+recorded). What is written here is the order of things: mail waits in outlets, an attempt takes its time, an answer
+comes, what it teaches is in force from then on.
 
-The world answers as it was recorded: a recipient delivered at once is delivered at once, one that was deferred is
-deferred until the time at which it was delivered or refused, whenever it is tried.
+The world answers as it was recorded (`answers.answer_at`): an attempt is told what the recipient was told at the last
+attempt before that time, or at the first one.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import Any
 
-from relay.core.limits import TokenBucket
-from relay.policy.model import Policy, Provider, Source, Stream
+from relay.core.brakes import Fact
+from relay.core.gate import Gate, too_much
+from relay.core.outcome import Outcome, Phase, Verdict
+from relay.policy.answers import answer_at
+from relay.policy.doorways import FULL, Doorway, Doorways, Mail, Outlet, OutletKey, Place, Recipient
+from relay.policy.model import Policy, Source
+from relay.policy.restraints import Restraints, Terms
+from relay.policy.results import Result
+from relay.policy.stocks import Stocks
 
-DELIVERED, FAILED, EXPIRED = "delivered", "bounced", "expired"
 HOUR_S = 3600
 EVEN = 0.5  # the dice that gives a wait without jitter
-# Upper ends of the delays that are told apart, seconds: quantiles are read from them.
-DELAYS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 86400, 3 * 86400, float("inf"))
-
-
-class Trouble(NamedTuple):
-    """A recipient that was not delivered at once: how it ended ("" when nobody knows) and since when that is the
-    answer (Unix s)."""
-
-    end: str = ""
-    since: float = float("inf")
-
-
-class Place(NamedTuple):
-    """One recipient on its way."""
-
-    accepted_at: float
-    stream: str
-    host: str
-    seconds: float
-    trouble: Trouble | None
-    attempts: int = 0
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of one stream's recipients; `delays` counts deliveries by DELAYS_S."""
-
-    delivered: int = 0
-    bounced: int = 0
-    expired: int = 0
-    in_time: int = 0
-    delays: list[int] = field(default_factory=lambda: [0] * len(DELAYS_S))
-
-    def quantile(self, share: float) -> float:
-        """The delay (seconds, an upper bound) within which this share of deliveries was made; 0 without any."""
-        wanted, seen = share * self.delivered, 0
-        for most, count in zip(DELAYS_S, self.delays, strict=True):
-            seen += count
-            if seen >= wanted and seen:
-                return most
-        return 0.0
-
-
-@dataclass(slots=True)
-class Door:
-    """One source towards one destination."""
-
-    connections: int
-    messages: TokenBucket
-    connects: TokenBucket
-    per_connection: int
-    lanes: dict[str, deque[Place]] = field(default_factory=dict)
-    busy: dict[str, int] = field(default_factory=dict)
-    waiting: int = 0
-    sent: int = 0
-    again_at: float = float("inf")
-
-    def ready_at(self, now: float) -> float:
-        """When the rates let the next one through. Messages share connections evenly, so one connection is
-        opened for so many messages."""
-        opens = self.per_connection > 0 and self.sent % self.per_connection == 0
-        return max(self.messages.ready_at(now), self.connects.ready_at(now) if opens else now)
-
-    def start(self, stream: str, now: float) -> None:
-        """Counts one that starts now."""
-        if self.per_connection > 0 and self.sent % self.per_connection == 0:
-            self.connects.take(now)
-        self.messages.take(now)
-        self.sent += 1
-        self.busy[stream] = self.busy.get(stream, 0) + 1
+CLIENT_AGAIN_S = 300.0  # when a client that read a 4xx comes again, as RFC 5321 §4.5.4.1 leaves to it
+CLIENT_PATIENCE_S = 86_400.0
+GRACE_S = 60.0  # mail that waits is ended that much after its time, so that its last attempt is made
+DUE, ENDED, DOORWAY, OUTLET, LIMITS, CLIENT = range(6)  # what happens at a time
 
 
 class Simulation:
-    """One policy at work. `sends` counts attempts by (hour in Unix hours, provider); `results` by stream."""
+    """One policy at work. `sends` counts attempts by (hour in Unix hours, provider), `left` by source; `results` is
+    by stream, `given_up` counts messages whose client came again and again until it had enough, `passed_over` the
+    receivers' refusals at the door to sources that were not used. Without `doors` none will be heard of."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, *, doors: bool = True) -> None:
+        self.policy, self.doors = policy, doors
         self.now = float("-inf")
         self.sends: dict[tuple[int, str], int] = {}
+        self.left: dict[str, int] = {}
         self.results: dict[str, Result] = {}
-        self._doors: dict[tuple[str, str], Door] = {}
-        self._heap: list[tuple[float, int, Place | None, tuple[str, str]]] = []
+        self.given_up = 0
+        self.passed_over = 0
+        self._limits_at = FULL
+        self.restraints = Restraints(policy, ends=self._limits_end, limited=self._limited)
+        self.doorways, self.stocks = Doorways(policy, self.restraints), Stocks(policy)
+        self._outlets: dict[OutletKey, Outlet] = {}
+        self._held: dict[str, list[Place]] = {}
+        self._heap: list[tuple[float, int, int, Any]] = []
         self._count = 0
-        self._providers: dict[str, tuple[Provider, str]] = {}
-        self._turns: dict[str, int] = {}
-        self._comers: dict[str, list[Stream]] = {}
-        for stream in policy.streams.values():
-            for source in policy.pools[stream.pool].sources:
-                self._comers.setdefault(source.name, []).append(stream)
+        self._sources = {source.name for pool in policy.pools.values() for source in pool.sources}
 
-    def accept(self, at: float, stream: str, host: str, seconds: float, trouble: Trouble | None) -> None:
-        """One recipient is accepted; times must not fall. A stream the policy does not have sends nothing."""
-        if stream not in self.policy.streams:
+    # What happens in the world
+
+    def accept(self, at: float, mail: Mail, recipients: Sequence[Recipient]) -> None:
+        """A message comes; times must not fall. A stream the policy does not have sends nothing."""
+        if mail.stream not in self.policy.streams:
             return
         self._run(at)
         self.now = max(self.now, at)
-        self._queue(Place(self.now, stream, host, seconds, trouble))
+        self._come(mail, recipients)
+
+    def turned_away(self, at: float, source: str, host: str, outcome: Outcome) -> None:
+        """A receiver did not let a source in, before any message was named. A source that the policy does not have,
+        or has paused there, is told nothing."""
+        self._run(at)
+        self.now = max(self.now, at)
+        terms, _ = self.doorways.terms(host)
+        if source not in self._sources or self.restraints.source_held(source, terms, self.now) is not None:
+            self.passed_over += 1
+            return
+        self.restraints.hear(outcome, terms, source=source, stream="", now=self.now)
+        if outcome.reply is not None and outcome.reply.code >= 500 and outcome.phase in (Phase.BANNER, Phase.EHLO):
+            self.restraints.door(source, terms, host, self.now, shut=True)
 
     def finish(self) -> None:
-        """Runs until nothing waits."""
-        self._run(float("inf"))
+        """Runs until nothing waits but what only an operator would release."""
+        self._run(FULL)
+        waiting = [place for outlet in self._outlets.values() for lane in outlet.lanes.values() for place in lane]
+        for place in (*waiting, *(place for places in self._held.values() for place in places)):
+            self._result(place.mail.stream).kept += 1
 
     def _run(self, until: float) -> None:
-        """Everything that happens before a time: an attempt ends, a retry is due, a rate lets go."""
+        """Everything that happens up to a time."""
         heap = self._heap
         while heap and heap[0][0] <= until:
-            self.now, _, place, key = heappop(heap)
-            if not key[0]:
-                assert place is not None
-                self._queue(place)
-                continue
-            door = self._doors[key]
-            if place is None:
-                door.again_at = float("inf")
+            self.now, _, what, whom = heappop(heap)
+            if what == ENDED:
+                self._ended(*whom)
+            elif what == DUE:
+                self._queue(whom)
+            elif what == DOORWAY:
+                whom.again_at = FULL
+                self._pass_on(whom)
+            elif what == OUTLET:
+                whom.again_at = FULL
+                self._serve(whom)
+            elif what == LIMITS:
+                self._limits_over(whom)
             else:
-                door.busy[place.stream] -= 1
-                self._answered(place)
-            self._serve(door, key)
+                self._come(*whom)
 
-    def _at(self, when: float, place: Place | None, key: tuple[str, str]) -> None:
+    def _at(self, when: float, what: int, whom: Any) -> None:
         self._count += 1
-        heappush(self._heap, (when, self._count, place, key))
+        heappush(self._heap, (when, self._count, what, whom))
+
+    # Mail comes in
+
+    def _come(self, mail: Mail, recipients: Sequence[Recipient], since: float | None = None) -> None:
+        """Takes a message in, or sends its client away for a while."""
+        since = self.now if since is None else since
+        stream = self.policy.streams[mail.stream]
+        if over := self.stocks.over(stream, mail.size, self.now):
+            if since == self.now:
+                self.stocks.turn_back(stream.name, over)
+            if self.now < since + CLIENT_PATIENCE_S:
+                self._at(self.now + CLIENT_AGAIN_S, CLIENT, (mail, recipients, since))
+            else:
+                self.given_up += 1
+            return
+        mail.left = len(recipients)
+        self.stocks.come(stream, mail.size, self.now)
+        for host, seconds, answers in recipients:
+            self._queue(Place(mail, host, seconds, answers))
 
     def _queue(self, place: Place) -> None:
-        stream = self.policy.streams[place.stream]
-        provider, counted = self._provider(place.host)
-        source = self._source(stream, counted)
-        key = (source.name, counted)
-        door = self._doors.get(key)
-        if door is None:
-            door = self._doors[key] = _door(provider)
-        door.lanes.setdefault(place.stream, deque()).append(place)
-        door.waiting += 1
-        self._serve(door, key)
+        stream = place.mail.stream
+        key = (self.policy.streams[stream].pool, self.doorways.terms(place.host)[1])
+        outlet = self._outlets.get(key)
+        if outlet is None:
+            outlet = self._outlets[key] = self.doorways.outlet(stream, place.host)
+        outlet.push(place)
+        self._serve(outlet)
 
-    def _provider(self, host: str) -> tuple[Provider, str]:
-        """The provider of an MX and the name its limits are counted under; those of the provider that takes
-        everyone for each site, which is told by the host's name without its first label."""
-        found = self._providers.get(host)
+    # Mail goes out
+
+    def _serve(self, outlet: Outlet) -> None:
+        while outlet.waiting and self._one(outlet):
+            pass
+
+    def _one(self, outlet: Outlet) -> bool:
+        """Starts one attempt if some source may for some stream; else the outlet waits where it was stopped."""
+        now, again, terms, restraints = self.now, FULL, outlet.terms, self.restraints
+        quiet, free = restraints.quiet, []
+        for name in outlet.order(self.doorways.rules):
+            if quiet or (until := restraints.stream_held(name, terms, now)) is None:
+                free.append(name)
+            else:
+                again = min(again, until)
+        for source, doors in outlet.ways if free else ():
+            if not quiet and (until := restraints.source_held(source.name, terms, now)) is not None:
+                again = min(again, until)
+                continue
+            for name in free:
+                if (stopped := self._stopped(doors, name)) is None:
+                    self._start(outlet, name, source, doors)
+                    return True
+                self._wait(outlet, name, *stopped)
+        if again < outlet.again_at:
+            outlet.again_at = again
+            self._at(again, OUTLET, outlet)
+        return False
+
+    def _stopped(self, doors: Sequence[Doorway], stream: str) -> tuple[Doorway, float] | None:
+        for door in doors:
+            if (ready := door.ready_at(stream, self.now)) > self.now:
+                return door, ready
+        return None
+
+    def _wait(self, outlet: Outlet, stream: str, door: Doorway, ready: float) -> None:
+        door.wait(outlet.key, self.policy.streams[stream].priority)
+        if ready < door.again_at:
+            door.again_at = ready
+            self._at(ready, DOORWAY, door)
+
+    def _pass_on(self, door: Doorway) -> None:
+        """Something may pass a gate again: who waits is asked, higher streams first, until one must wait on."""
+        below = FULL
+        while (found := door.next_up(below)) is not None:
+            key, priority = found
+            before = door.sent
+            self._serve(self._outlets[key])
+            if door.sent == before:
+                below = priority
+
+    def _start(self, outlet: Outlet, name: str, source: Source, doors: tuple[Doorway, ...]) -> None:
+        """The stream's next message, unless a brake holds it or its time is over."""
+        stream = self.policy.streams[name]
+        place = outlet.pop(name, stream.weight)
+        mail = place.mail
+        if self.restraints.brakes.trips and (trip := self.restraints.held_by(name, mail.credential, mail.tags)):
+            self._held.setdefault(trip, []).append(place)
+            return
+        if stream.retry.expired(now=self.now - GRACE_S, received_at=mail.accepted_at):
+            self._end(place, "expired", outlet.terms)
+            return
+        for door in doors:
+            door.start(name, self.now)
+        if not self.restraints.quiet:
+            self.restraints.started(name, source.name, outlet.terms.provider, self.now)
+        hour = (int(self.now // HOUR_S), outlet.terms.provider)
+        self.sends[hour] = self.sends.get(hour, 0) + 1
+        self.left[source.name] = self.left.get(source.name, 0) + 1
+        self._at(self.now + place.seconds, ENDED, (place, outlet, source, doors))
+
+    def _ended(self, place: Place, outlet: Outlet, source: Source, doors: tuple[Doorway, ...]) -> None:
+        """An attempt is over: its place is another's, after what it was told is in force."""
+        self._answered(place, outlet.terms, source, doors[0].gate)
+        for door in doors:
+            door.end(place.mail.stream)
+        for door in doors:
+            self._pass_on(door)
+
+    def _answered(self, place: Place, terms: Terms, source: Source, gate: Gate) -> None:
+        mail, answer = place.mail, answer_at(place.answers, self.now)
+        outcome = answer.outcome
+        if outcome.verdict is Verdict.DELIVERED:
+            gate.worked()
+            if self.doors:
+                self.restraints.door(source.name, terms, place.host, self.now, shut=False)
+            self._end(place, "delivered", terms)
+            return
+        outcome = self.restraints.hear(outcome, terms, source=source.name, stream=mail.stream, now=self.now)
+        if too_much(outcome):
+            gate.deferred(self.now)
+        retry = self.policy.streams[mail.stream].retry
+        if outcome.verdict is Verdict.FAILED:
+            self._end(place, "bounced", terms, outcome.kind, reached=answer.reached)
+        elif retry.expired(now=self.now, received_at=mail.accepted_at):
+            self._end(place, "expired", terms, outcome.kind, reached=answer.reached)
+        else:
+            self._count_fact(mail, "deferred", terms, outcome.kind, reached=answer.reached)
+            attempts = place.attempts + 1
+            due = retry.next_due(
+                now=self.now, received_at=mail.accepted_at, attempts=attempts, chance=EVEN, asked_s=outcome.again_s
+            )
+            self._at(due, DUE, place._replace(attempts=attempts))
+
+    def _end(self, place: Place, end: str, terms: Terms, kind: str = "", *, reached: bool = True) -> None:
+        """A recipient has come to its end."""
+        mail = place.mail
+        stream, result = self.policy.streams[mail.stream], self._result(mail.stream)
+        if end == "delivered":
+            within_s = stream.objective.within_s if stream.objective else None
+            result.deliver(self.now - mail.accepted_at, self.now, within_s)
+        elif end == "bounced":
+            result.bounced += 1
+        else:
+            result.expired += 1
+        mail.left -= 1
+        if not mail.left:
+            self.stocks.gone(stream, mail.size)
+        self._count_fact(mail, end, terms, kind, reached=reached)
+
+    def _count_fact(self, mail: Mail, name: str, terms: Terms, kind: str, *, reached: bool) -> None:
+        if self.restraints.brakes.watches(mail.stream):
+            fact = Fact(name, mail.stream, terms.provider, mail.credential, kind, reached, mail.tags)
+            self.restraints.count(fact, self.now)
+
+    def _result(self, stream: str) -> Result:
+        found = self.results.get(stream)
         if found is None:
-            provider = self.policy.provider(host)
-            site = host.partition(".")[2] if host.count(".") > 1 else host
-            counted = f"site {site}" if provider is self.policy.providers[-1] else provider.name
-            found = self._providers[host] = (provider, counted)
+            found = self.results[stream] = Result()
         return found
 
-    def _source(self, stream: Stream, counted: str) -> Source:
-        """Sources in turn, each as often as its weight says."""
-        sources = self.policy.pools[stream.pool].sources
-        if len(sources) == 1:
-            return sources[0]
-        turns = [source for source in sources for _ in range(source.weight)]
-        key = f"{stream.pool} {counted}"
-        self._turns[key] = turn = self._turns.get(key, -1) + 1
-        return turns[turn % len(turns)]
+    # Limits that begin and end
 
-    def _serve(self, door: Door, key: tuple[str, str]) -> None:
-        while door.waiting:
-            if (ready := door.ready_at(self.now)) > self.now:
-                if ready < door.again_at:
-                    door.again_at = ready
-                    self._at(ready, None, key)
-                return
-            stream = self._next(door, key[0])
-            if not stream:
-                return
-            self._start(door, key, door.lanes[stream].popleft())
+    def _limited(self, counted: str) -> None:
+        self.doorways.limited(counted, self.now)
 
-    def _next(self, door: Door, source: str) -> str:
-        """The stream that goes first and may have the slot; "" when none may. A reserve is kept at the sources
-        where its stream can come."""
-        streams = self.policy.streams
-        names = [name for name, lane in door.lanes.items() if lane]
-        if len(names) > 1:
-            names.sort(key=lambda name: (-streams[name].priority, door.lanes[name][0].accepted_at))
-        for name in names:
-            mine = streams[name].priority
-            reserved = sum(one.reserve for one in self._comers[source] if one.priority > mine)
-            room = max(1, door.connections - int(door.connections * min(1.0, reserved) + 0.5))
-            if sum(count for other, count in door.busy.items() if streams[other].priority <= mine) < room:
-                return name
-        return ""
+    def _limits_end(self, when: float) -> None:
+        """Something in force will be over then, if nothing makes it longer."""
+        if when < self._limits_at:
+            self._limits_at = when
+            self._at(when, LIMITS, when)
 
-    def _start(self, door: Door, key: tuple[str, str], place: Place) -> None:
-        door.waiting -= 1
-        door.start(place.stream, self.now)
-        hour = (int(self.now // HOUR_S), self._provider(place.host)[0].name)
-        self.sends[hour] = self.sends.get(hour, 0) + 1
-        self._at(self.now + place.seconds, place, key)
-
-    def _answered(self, place: Place) -> None:
-        """The destination's answer to one attempt, as it was recorded."""
-        stream, trouble = self.policy.streams[place.stream], place.trouble
-        result = self.results.setdefault(place.stream, Result())
-        if trouble is None or (trouble.end == DELIVERED and self.now >= trouble.since):
-            self._delivered(result, stream, self.now - place.accepted_at)
-        elif trouble.end == FAILED and self.now >= trouble.since:
-            result.bounced += 1
-        elif stream.retry.expired(now=self.now, received_at=place.accepted_at):
-            result.expired += 1
-        else:
-            attempts = place.attempts + 1
-            due = stream.retry.next_due(
-                now=self.now, received_at=place.accepted_at, attempts=attempts, chance=EVEN
-            )
-            self._at(due, place._replace(attempts=attempts), ("", ""))
-
-    @staticmethod
-    def _delivered(result: Result, stream: Stream, delay_s: float) -> None:
-        result.delivered += 1
-        result.delays[next(number for number, most in enumerate(DELAYS_S) if delay_s <= most)] += 1
-        if stream.objective and delay_s <= stream.objective.within_s:
-            result.in_time += 1
-
-
-def _door(provider: Provider) -> Door:
-    limits = provider.limits
-    connects = limits.connections_per_minute / 60
-    return Door(
-        limits.connections,
-        TokenBucket(limits.messages_per_second, max(1.0, limits.messages_per_second)),
-        TokenBucket(connects, max(1.0, float(limits.connections))),
-        limits.messages_per_connection or (10**9 if connects else 0),
-    )  # fmt: skip
+    def _limits_over(self, when: float) -> None:
+        if when != self._limits_at:
+            return  # something ended sooner, and looked then for what is next
+        self._limits_at = FULL
+        for trip in self.restraints.expire(self.now):
+            for place in self._held.pop(trip.id, ()):
+                self._queue(place)
+        if (again := self.restraints.next_end()) < FULL:
+            self._limits_end(again)
+        rules = self.doorways.rules
+        waiting = [outlet for outlet in self._outlets.values() if outlet.waiting]
+        for outlet in sorted(waiting, key=lambda one: -rules[one.order(rules)[0]].priority):
+            self._serve(outlet)

@@ -63,11 +63,19 @@ def tally(connection: sqlite3.Connection) -> Tally:
     """The accounting from one snapshot: counters and counted rows cannot be torn apart."""
     connection.execute("BEGIN")
     try:
-        ends = dict(connection.execute(statements()["tally"]).fetchall())
-        waiting = connection.execute(statements()["waiting"]).fetchall()
+        return count(connection)
     finally:
         connection.execute("COMMIT")
+
+
+def count(connection: sqlite3.Connection) -> Tally:
+    """The same inside the caller's transaction."""
+    ends = dict(connection.execute(statements()["tally"]).fetchall())
+    waiting = connection.execute(statements()["waiting"]).fetchall()
     by_state = {
-        state: {stream: n for stream, its_state, n in waiting if its_state == state} for state in ("queued", "held")
+        state: {stream: n for stream, its_state, n, _ in waiting if its_state == state} for state in ("queued", "held")
     }
-    return Tally(ends.pop("accepted"), ends, by_state["queued"], by_state["held"])
+    lost: dict[str, int] = {}
+    for stream, _, _, n in waiting:
+        lost[stream] = lost.get(stream, 0) + n
+    return Tally(ends.pop("accepted"), ends, by_state["queued"], by_state["held"], lost)

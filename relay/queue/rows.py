@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from binascii import crc32
 from collections.abc import Callable, Iterable
 from sys import intern
 from typing import Any
@@ -18,6 +19,14 @@ from relay.queue.store import SEND_NOTE, Row, Stored
 Values = tuple[Any, ...]
 
 
+def checksum(chunks: Iterable[bytes]) -> int:
+    """CRC-32 of a body: finds what a disk or a hand changed, not what an enemy did."""
+    found = 0
+    for chunk in chunks:
+        found = crc32(chunk, found)
+    return found
+
+
 def message_values(message: Prepared, body: bytes | None) -> Values:
     """The columns of `put_message`; `body` None when it lies in a spool file."""
     envelope, content = message.envelope, message.content
@@ -26,7 +35,8 @@ def message_values(message: Prepared, body: bytes | None) -> Values:
         message.return_path, envelope.envid, envelope.ret, envelope.body, envelope.utf8,
         message.credential, message.client, json.dumps(dict(message.tags)) if message.tags else "{}",
         content.eight_bit, content.size, content.header, body, content.body.size,
-        body is None,
+        body is None, len(envelope.recipients),
+        checksum(content.body.chunks() if body is None else (body,)),
     )  # fmt: skip
 
 
@@ -57,9 +67,9 @@ def places(message: Prepared) -> list[Waiting]:
 
 def waiting_of(row: Values) -> Waiting:
     """What waits, from the columns of `due`; texts that many share are kept once."""
-    due_at, message, nth, address, domain, stream, received_at, attempts, notified, flow = row
+    due_at, message, nth, address, domain, stream, received_at, attempts, notified, flow, lost = row
     return Waiting(due_at, message, nth, address, intern(domain), intern(stream), received_at, attempts,
-                   bool(notified), intern(flow))  # fmt: skip
+                   bool(notified), intern(flow), lost)  # fmt: skip
 
 
 def stored(row: Values, recipients: Iterable[Values], spool_body: Callable[[str, int], Body]) -> Stored:
@@ -82,5 +92,5 @@ def stored(row: Values, recipients: Iterable[Values], spool_body: Callable[[str,
 
 def operator_row(row: Values) -> Row:
     """A Row from the columns of `queue.filters.FIND`."""
-    columns, tags = row[:12], json.loads(row[12])
-    return Row(*columns, tags=tags)  # type: ignore[misc]  # mypy does not see how many columns there are
+    columns, tags, lost = row[:12], json.loads(row[12]), row[13]
+    return Row(*columns, tags=tags, lost=lost)  # type: ignore[misc]  # mypy does not see how many columns there are

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from relay.core.content import CHUNK_BYTES
+from relay.queue.leases import Leases
 
 
 class FileBody:
@@ -66,6 +67,7 @@ class Spool:
         self.folder = folder
         self.incoming = folder / "tmp"
         self.incoming.mkdir(parents=True, exist_ok=True)
+        self.leases = Leases()
 
     def writer(self) -> SpoolWriter:
         """A new body; raises OSError when the disk is full or descriptors have run out."""
@@ -87,9 +89,9 @@ class Spool:
         if bodies:
             _sync(str(self.folder))
 
-    def remove(self, messages: Iterable[str]) -> None:
-        """Deletes the bodies of messages whose rows are gone."""
-        for message in messages:
+    def remove(self, messages: Iterable[str] = ()) -> None:
+        """Deletes the bodies of messages whose rows are gone, now or when no copy of the queue is under way."""
+        for message in self.leases.removable(messages):
             (self.folder / message).unlink(missing_ok=True)
 
     def sweep(self, named: set[str]) -> tuple[int, set[str]]:

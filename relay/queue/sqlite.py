@@ -24,15 +24,28 @@ import aiosqlite
 
 from relay.core.message import Prepared
 from relay.core.quota import Stock
-from relay.core.waiting import Mark, Part, Waiting
+from relay.core.waiting import Waiting
 from relay.queue import operating, reading, state, stock
+from relay.queue.checking import Findings, check
+from relay.queue.ending import begin, finish
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.housework import Housework
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.order import next_group
+from relay.queue.questions import Questions
 from relay.queue.spool import Spool
-from relay.queue.store import Filter, Row, Settlement, StoreBroken, StoreBusy, Stored, StoreFull, Tally
-from relay.queue.writing import Group, fault, write_group
+from relay.queue.store import (
+    End,
+    Filter,
+    Receipt,
+    Refused,
+    Row,
+    Settlement,
+    StoreBroken,
+    StoreBusy,
+    StoreFull,
+)
+from relay.queue.writing import Group, write_group
 
 log = logging.getLogger("relay.queue")
 
@@ -44,24 +57,25 @@ OnStored = Callable[[Prepared, list[Waiting]], None]
 OnCommit = Callable[[float, int], None]
 
 
-class SqliteStore:
+class SqliteStore(Questions):
     """The store over one SQLite file and a spool folder; see `queue.store` for the contract."""
 
     def __init__(
-        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
+        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
         *, stored: OnStored, committed: OnCommit,
     ) -> None:  # fmt: skip
-        self.spool = spool
+        super().__init__(reader, spool)
         self.swept: tuple[int, set[str]] = (0, set())
         self.stock = Stock()
-        self._writer, self._reader = writer, reader
+        self.unclean = False  # the last process did not close the queue
+        self._path, self._writer = path, writer
         self._housework = Housework(writer)
         self._stored, self._committed = stored, committed
-        self._next: list[tuple[Prepared, asyncio.Future[None]]] = []
+        self._next: list[tuple[Prepared, asyncio.Future[Receipt]]] = []
         self._settlements: list[Settlement] = []
-        self._settled: asyncio.Future[None] | None = None
+        self._settled: asyncio.Future[Refused] | None = None
         self._wake = asyncio.Event()
-        self._closing = False
+        self._closing = self._dropped = False
         self._reason = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -74,8 +88,9 @@ class SqliteStore:
         try:
             await writer
             await reader
-            store = cls(writer, reader, Spool(spool), stored=stored, committed=committed)
+            store = cls(path, writer, reader, Spool(spool), stored=stored, committed=committed)
             store.stock = await hop(writer, stock.load)
+            store.unclean = await store._begin()
             store.swept = store.spool.sweep(await store._read(reading.spooled))
         except BaseException:
             await abandon(writer, reader)
@@ -89,60 +104,30 @@ class SqliteStore:
         assert self._task is not None
         return self._task
 
-    async def put(self, message: Prepared) -> None:
-        """Stores one message; durable on return. Raises StoreFull, StoreBusy or StoreBroken."""
+    async def put(self, message: Prepared) -> Receipt:
+        """Stores one message, unless its idempotency key is known; durable on return. Raises StoreFull, StoreBusy or
+        StoreBroken."""
         if self._reason:
             raise StoreBroken(self._reason)
         if self._closing:
             raise StoreBusy("the queue is closing")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._next.append((message, done))
         self._wake.set()
-        await done
+        return await done
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Records attempts; returns when they are durable. Never lost while the process lives."""
-        await self.settle_soon(settlements)
+    async def settle(self, settlements: Sequence[Settlement]) -> Refused:
+        """Records attempts; returns when they are durable, with those that changed nothing and others that were
+        committed with them. Never lost while the process lives."""
+        return await self.settle_soon(settlements)
 
-    def settle_soon(self, settlements: Sequence[Settlement]) -> asyncio.Future[None]:
+    def settle_soon(self, settlements: Sequence[Settlement]) -> asyncio.Future[Refused]:
         """The same without waiting: the future ends when they are durable."""
         if self._settled is None:
             self._settled = asyncio.get_running_loop().create_future()
         self._settlements.extend(settlements)
         self._wake.set()
         return self._settled
-
-    async def due(self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None) -> list[Waiting]:
-        """The stream's queued recipients behind `after` and due by `before`, in order."""
-        return await self._read(partial(reading.due, stream=stream, after=after, before=before, limit=limit, only=only))
-
-    async def load(self, message: str) -> Stored | None:
-        """The message with the recipients that still wait for delivery, or None when it is gone."""
-        return await self._read(partial(reading.load, message=message, spool=self.spool))
-
-    async def find(self, which: Filter, limit: int) -> list[Row]:
-        """Queued and held recipients, oldest first, at most `limit`."""
-        return await self._read(partial(reading.find, which=which, limit=limit, now=time.time()))
-
-    async def streams(self) -> list[str]:
-        """The streams that have mail in the queue."""
-        return await self._read(reading.streams)
-
-    async def oldest(self) -> dict[str, float]:
-        """When the oldest queued recipient of each stream was accepted (Unix seconds)."""
-        return await self._read(reading.oldest)
-
-    async def waiting_since(self, stream: str, since: str) -> dict[str, int]:
-        """How many queued recipients of the stream each stretch of ids has (`core.ids`), from `since` on."""
-        return await self._read(partial(reading.waiting_since, stream=stream, since=since))
-
-    async def tally(self) -> Tally:
-        """The accounting, from one snapshot of the file."""
-        return await self._read(reading.tally)
-
-    async def recall(self, kind: str) -> dict[str, object]:
-        """What was remembered of a kind, by key."""
-        return await self._read(partial(state.recall, kind=kind))
 
     async def remember(self, kind: str, changes: Mapping[str, object]) -> None:
         """Keeps JSON values beside the mail, durable on return; None takes a key away."""
@@ -162,10 +147,22 @@ class SqliteStore:
 
     async def cancel(self, which: Filter) -> list[Row]:
         """Ends recipients for good, as cancelled; returns who they were."""
-        rows, unspooled, moved = await self._change(partial(operating.remove_recipients, which=which, now=time.time()))
+        return await self._end(which, End.CANCELLED)
+
+    async def confirm(self, which: Filter) -> list[Row]:
+        """Ends those of the recipients that were lost after the dot as delivered; returns who they were."""
+        return await self._end(which, End.DELIVERED)
+
+    async def _end(self, which: Filter, end: End) -> list[Row]:
+        work = partial(operating.remove_recipients, which=which, now=time.time(), end=end)
+        rows, unspooled, moved = await self._change(work)
         self.stock.move(moved)
         self.spool.remove(unspooled)
         return rows
+
+    async def check(self, *, full: bool) -> Findings:
+        """Proves the queue in a thread and over a connection of its own, while mail goes on. Raises StoreBroken."""
+        return await asyncio.to_thread(check, self._path, self.spool.folder, full=full, live=True)
 
     def unhealthy_reason(self) -> str:
         """Why nothing can be stored, or ""; costs nothing."""
@@ -177,9 +174,24 @@ class SqliteStore:
         self._wake.set()
         await asyncio.gather(self.committer, return_exceptions=True)
         if not self._reason:
+            await self._finish()
             await hop(self._writer, partial(checkpoint, mode="TRUNCATE"))
         await self._reader.close()
         await self._writer.close()
+
+    async def _begin(self) -> bool:
+        """Whether the last process did not come to its `_finish`; a disk that takes no mark is no reason not to
+        start."""
+        try:
+            return await self._change(begin)
+        except (StoreFull, StoreBusy):
+            return True
+
+    async def _finish(self) -> None:
+        """Marks the queue as closed in order, unless something could not be recorded."""
+        if not self._dropped:
+            with contextlib.suppress(StoreFull, StoreBusy):
+                await self._change(finish)
 
     async def _commit(self) -> None:
         """The committer. However it ends, nobody is left waiting for an answer."""
@@ -197,7 +209,7 @@ class SqliteStore:
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
             if not self._wake.is_set() and not await self._woken():
-                await self._housework.tidy(self.stock)
+                await self._housework.tidy(self.stock, copied=self.spool.leases.any)
                 continue
             self._wake.clear()
             await self._commit_group()
@@ -222,29 +234,28 @@ class SqliteStore:
             self._take_back(settlements, settled)
             await self._refuse(taken, error)
             return
-        self._committed(time.perf_counter() - begun, len(taken))
+        self._committed(time.perf_counter() - begun, len(group.stored))
         self.stock.move(group.moved)
         self.stock.reusable = group.reusable
         self._housework.unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
         self._housework.unchecked += sum(message.content.size for message, _ in taken)
         try:
-            for (message, done), places in zip(taken, waiting, strict=True):
+            for message, places in zip(group.stored, waiting, strict=True):
                 self._stored(message, places)
-                _done(done)
         finally:  # durable is durable, whatever those who are told make of it
-            for _, done in taken:
-                _done(done)
-            _done(settled)
+            for (_, done), receipt in zip(taken, group.receipts, strict=True):
+                _done(done, receipt)
+            _done(settled, group.refused)
 
-    def _take_back(self, settlements: list[Settlement], settled: asyncio.Future[None] | None) -> None:
+    def _take_back(self, settlements: list[Settlement], settled: asyncio.Future[Refused] | None) -> None:
         """Settlements go back to the front of the line; those who wait for later ones wait for both."""
         self._settlements[:0] = settlements
         if settled is not None and self._settled is not None:
-            self._settled.add_done_callback(lambda _: _done(settled))
+            self._settled.add_done_callback(lambda later: _done(settled, later.result()))
         self._settled = self._settled or settled
 
     async def _refuse(
-        self, taken: list[tuple[Prepared, asyncio.Future[None]]], error: StoreFull | StoreBusy | StoreBroken
+        self, taken: list[tuple[Prepared, asyncio.Future[Receipt]]], error: StoreFull | StoreBusy | StoreBroken
     ) -> None:
         if isinstance(error, StoreBroken):
             self._reason = str(error)
@@ -257,21 +268,17 @@ class SqliteStore:
         if self._settlements and self._closing and not taken:
             # a stop does not wait for room: what was delivered and not recorded is sent once more (RFC 1047)
             log.error("%d attempts could not be recorded before the stop: %s", len(self._settlements), error)
+            self._dropped = True
             self._settlements.clear()
         elif self._settlements:
             await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
             self._wake.set()
 
-    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            return await hop(self._reader, question)
-        except sqlite3.Error as error:
-            raise fault(error) from error
 
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await hop(self._writer, partial(in_transaction, work=work))
 
 
-def _done(future: asyncio.Future[None] | None) -> None:
+def _done(future: asyncio.Future[T] | None, result: T) -> None:
     if future is not None and not future.done():
-        future.set_result(None)
+        future.set_result(result)

@@ -15,6 +15,12 @@ def recall(connection: sqlite3.Connection, *, kind: str) -> dict[str, object]:
     return {key: json.loads(value) for key, value in rows}
 
 
+def recall_one(connection: sqlite3.Connection, *, kind: str, key: str) -> object:
+    """One value of a kind, None when there is none."""
+    row = connection.execute(statements()["recall_one"], (kind, key)).fetchone()
+    return None if row is None else json.loads(row[0])
+
+
 def remember(connection: sqlite3.Connection, *, kind: str, changes: Mapping[str, object]) -> None:
     """Sets values inside the caller's transaction; None takes a key away."""
     for key, value in changes.items():

@@ -5,16 +5,21 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from relay.core.message import Prepared
+from relay.core.states import Cause
 from relay.core.waiting import Waiting
+from relay.queue.legal import allowed, becomes
+from relay.queue.once import receipts
 from relay.queue.rows import message_values, places, recipient_values
 from relay.queue.spool import FileBody, Spool
+from relay.queue.state import remember
 from relay.queue.statements import statements
 from relay.queue.stock import Moved, note, record, reusable
-from relay.queue.store import Settlement, StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import IMPORTED, STORED, Attempted, Receipt, Settlement, StoreBroken, StoreBusy, StoreFull
 
 FULL = {sqlite3.SQLITE_FULL}
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
@@ -23,12 +28,20 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(slots=True)
 class Group:
-    """What one fsync pays for: new messages, and settlements of attempts."""
+    """What one fsync pays for: new messages, and settlements of attempts. `write_group` fills in what came of it:
+    a receipt for each put, and the settlements that changed nothing."""
 
     puts: list[Prepared] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
-    moved: Moved = field(default_factory=dict)  # filled by `write_group`
+    receipts: list[Receipt] = field(default_factory=list)
+    refused: dict[Attempted, str] = field(default_factory=dict)
+    moved: Moved = field(default_factory=dict)
     reusable: int = 0
+
+    @property
+    def stored(self) -> list[Prepared]:
+        """The puts that are in the queue now, in order."""
+        return [put for put, receipt in zip(self.puts, self.receipts, strict=True) if receipt.verdict == STORED]
 
 
 def fault(error: Exception) -> StoreFull | StoreBusy | StoreBroken:
@@ -47,14 +60,15 @@ def fault(error: Exception) -> StoreFull | StoreBusy | StoreBroken:
 
 def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -> list[list[Waiting]]:
     """Commits the whole group with one fsync, or raises StoreFull, StoreBusy or StoreBroken with nothing
-    of it done. Returns the places of each put, in order."""
+    of it done. Returns the places of each put that is stored, in order (`group.stored`)."""
     bodies = {put.id: put.content.body for put in group.puts if isinstance(put.content.body, FileBody)}
     try:
         spool.keep(bodies)
         connection.execute("BEGIN IMMEDIATE")
-        waiting = _insert(connection, group.puts)
-        unspooled = settle(connection, group.settlements, group.moved)
-        for put in group.puts:
+        group.receipts = receipts(connection, group.puts)
+        waiting = _insert(connection, group.stored)
+        unspooled = settle(connection, group)
+        for put in group.stored:
             note(group.moved, put.stream, 1, put.content.size)
         record(connection, group.moved)
         connection.execute("COMMIT")
@@ -66,6 +80,7 @@ def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -
             spool.remove(bodies)
         raise trouble from error
     spool.remove(unspooled)
+    spool.remove(bodies.keys() - {put.id for put in group.stored})
     return waiting
 
 
@@ -86,6 +101,9 @@ def _insert(connection: sqlite3.Connection, puts: Sequence[Prepared]) -> list[li
         [row for put, where in zip(puts, waiting, strict=True) for row in recipient_values(put, where)],
     )
     count(connection, {"accepted": sum(map(len, waiting))})
+    for put in puts:
+        if put.origin:
+            remember(connection, kind=IMPORTED, changes={put.origin: put.id})
     return waiting
 
 
@@ -94,36 +112,62 @@ def _inline(message: Prepared) -> bytes | None:
     return None if isinstance(body, FileBody) else b"".join(body.chunks())
 
 
-def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement], moved: Moved) -> list[str]:
-    """Records ends and new due times inside the caller's transaction; returns the ids of messages that
-    are gone and had a spool file; what left is noted in `moved`. A settlement of an attempt already recorded
-    changes nothing."""
-    sql, ended, touched = statements(), Counter[str](), dict[str, None]()
-    for one in settlements:
-        if one.end is None:
-            connection.execute(
-                sql["defer_recipient"],
-                (one.message, one.index, one.attempt, one.due_at, one.last, one.delay_notified),
-            )
-        else:
-            done = connection.execute(sql["end_recipient"], (one.message, one.index, one.attempt)).rowcount
-            ended[one.end.value] += done
-            touched[one.message] = None
+def settle(connection: sqlite3.Connection, group: Group) -> list[str]:
+    """Records ends and new due times inside the caller's transaction; returns the ids of messages that are gone and
+    had a spool file; what left is noted in `group.moved`. A settlement of an attempt already recorded, or one that
+    the table of states does not allow, changes nothing and is named in `group.refused`."""
+    ended, touched = Counter[str](), Counter[str]()
+    for number, one in enumerate(group.settlements):
+        if not _change(connection, one):
+            if all(other.key != one.key for other in group.settlements[:number]):  # else it was just recorded
+                group.refused[one.key] = _why_not(connection, one)
+        elif one.end is not None:
+            ended[one.end.value] += 1
+            touched[one.message] += 1
     count(connection, ended)
-    return drop(connection, touched, moved)
+    return drop(connection, touched, group.moved)
 
 
-def drop(connection: sqlite3.Connection, messages: Iterable[str], moved: Moved) -> list[str]:
-    """Deletes those of the messages that have no recipient left, noting in `moved` what they were; returns
-    the ids that had a spool file."""
-    gone = []
-    for message in messages:
-        row = connection.execute(statements()["drop_message"], (message,)).fetchone()
+def _change(connection: sqlite3.Connection, one: Settlement) -> bool:
+    """Whether the row was there and might be changed so."""
+    if one.end is not None:
+        return connection.execute(_sql("end_recipient", one.cause), one.key).rowcount == 1
+    values = (*one.key, one.due_at, one.last, one.delay_notified, one.lost == "hold")
+    return connection.execute(_sql("defer_recipient", one.cause), values).rowcount == 1
+
+
+@cache
+def _sql(name: str, cause: Cause) -> str:
+    """A statement under the condition that the table of states puts on its cause."""
+    changes = becomes(cause) if name == "defer_recipient" else ""
+    return statements()[name].format(allowed=allowed(cause), becomes=changes)
+
+
+def _why_not(connection: sqlite3.Connection, one: Settlement) -> str:
+    row = connection.execute(statements()["standing"], (one.message, one.index)).fetchone()
+    if row is None:
+        return "it has come to an end before"
+    attempts, state, lost = row
+    if attempts >= one.attempt:
+        return f"attempt {one.attempt} is recorded already"
+    return f"{one.cause.value} is not possible in state {state} after {lost} losses"
+
+
+def drop(connection: sqlite3.Connection, ended: Mapping[str, int], moved: Moved) -> list[str]:
+    """Deletes the messages that have no recipient left, noting in `moved` what they were, and counts what ended of
+    those that have; returns the ids that had a spool file."""
+    gone, sql = [], statements()
+    for message, number in ended.items():
+        row = connection.execute(sql["drop_message"], (message,)).fetchone()
         if row is None:
+            connection.execute(sql["note_ended"], (message, number))
             continue
-        note(moved, row[1], -1, -row[2])
-        if row[0]:
+        spooled, stream, size, recipients = row
+        note(moved, stream, -1, -size)
+        if spooled:
             gone.append(message)
+        if recipients != 1:
+            connection.execute(sql["drop_ended"], (message,))
     return gone
 
 

@@ -11,8 +11,8 @@ from relay.core.outcome import Outcome
 from relay.deliver.gates import Why
 from relay.deliver.outlets import Terms
 from relay.deliver.resolve import Route
-from relay.deliver.sources import in_turn
 from relay.policy.model import Pool, Stream
+from relay.policy.sources import in_turn
 from relay.queue.store import SEND_NOTE, Filter, Row
 from relay.service.limits import first_limit, limit_explained, limit_lines, why_paused
 from relay.service.relay import Relay
@@ -35,6 +35,18 @@ WORDS = {
 }
 
 
+LOST = "it was lost after the dot, and may have been delivered; it is sent again, and due"
+LOST_HELD = (
+    "it was lost after the dot, and may have been delivered; an operator decides: relay queue release {id} sends it"
+    " again, relay queue delivered {id} or relay queue cancel {id} ends it"
+)
+
+
+def _where(relay: Relay, row: Row) -> str:
+    stream = relay.policy().streams.get(row.stream)
+    return stream.where if stream else ""
+
+
 async def explain_message(relay: Relay, message: str) -> Explanation | None:
     """The reason for the first recipient that waits, and a line for each other."""
     rows = await relay.store.find(Filter(message=message), 100)
@@ -51,9 +63,11 @@ async def explain_message(relay: Relay, message: str) -> Explanation | None:
 async def _row(relay: Relay, row: Row) -> Explanation:
     now = time.time()
     last = (f"last attempt: {row.last}",) if row.last else ()
-    if row.state == "held":
+    if row.waits:
         if found := held_because(relay, row.last):
             return replace(found, subject=row.recipient)
+        if row.lost:
+            return Explanation(row.recipient, LOST_HELD.format(id=row.message), _where(relay, row), detail=last)
         return Explanation(row.recipient, "held until an operator releases it", detail=last)
     stream = relay.policy().streams.get(row.stream)
     pause = await _pause(relay, row, stream)
@@ -63,6 +77,7 @@ async def _row(relay: Relay, row: Row) -> Explanation:
         why = f"attempt {row.attempts} failed, the next is due" if row.attempts else "not due yet"
         if row.last.startswith(SEND_NOTE):
             return Explanation(row.recipient, f"not due yet: its client asked to {row.last}", until=row.due_at)
+        why = LOST if row.lost else why
         return Explanation(row.recipient, why, stream.where if stream else "", row.due_at, last)
     if any(place.message == row.message for job in relay.dispatcher.jobs for place in job.waiting):
         return Explanation(row.recipient, "it is being delivered now", detail=last)

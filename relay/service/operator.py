@@ -10,7 +10,9 @@ from dataclasses import asdict
 from relay import __version__
 from relay.core.events import Event
 from relay.queue.store import Filter, Row
+from relay.service.backup import BackupAnswers
 from relay.service.explain import explain_domain, explain_message
+from relay.service.importing import ImportAnswers
 from relay.service.limits import cancel_limit, limits
 from relay.service.relay import Relay
 from relay.service.shaping import ShapingAnswers
@@ -27,7 +29,7 @@ from relay.web.operator import (
 )
 
 
-class RelayOperator(ShapingAnswers):
+class RelayOperator(ShapingAnswers, BackupAnswers, ImportAnswers):
     """The Operator of one Relay. `reload_rules` reads everything anew and says what came of it;
     `not_ready` says why no mail is taken."""
 
@@ -71,13 +73,25 @@ class RelayOperator(ShapingAnswers):
 
     async def cancel(self, which: Filter) -> int:
         """Ends recipients for good, without a report to the sender."""
-        rows = await self.relay.store.cancel(which)
+        return await self._ended("cancelled", which, await self.relay.store.cancel(which), {})
+
+    async def confirm(self, which: Filter) -> int:
+        """Ends recipients that were lost after the dot as delivered: an operator knows that they arrived."""
+        rows = await self.relay.store.confirm(which)
+        return await self._ended("delivered", which, rows, {"by": "operator"})
+
+    async def _ended(self, event: str, which: Filter, rows: list[Row], detail: dict[str, object]) -> int:
+        now = time.time()
         for row in rows:
             self.relay.bus.publish(Event(
-                "cancelled", time.time(), message=row.message, recipient=row.recipient, stream=row.stream,
-                route=row.route, sender=row.sender, tags=row.tags,
+                event, now, message=row.message, recipient=row.recipient, stream=row.stream, route=row.route,
+                sender=row.sender, tags=row.tags, detail=detail,
             ))  # fmt: skip
         return await self._changed("", which, len(rows))
+
+    async def check(self, *, full: bool) -> dict[str, object]:
+        """Proves the queue as it is now, from one snapshot."""
+        return (await self.relay.store.check(full=full)).as_dict()
 
     async def _changed(self, event: str, which: Filter, count: int) -> int:
         """Tells what an operator did, and reads the queue anew."""

@@ -24,7 +24,6 @@ from relay.core.headers import Headers
 from relay.core.message import Prepared
 from relay.core.outcome import Outcome
 from relay.core.waiting import Waiting
-from relay.deliver import overview
 from relay.deliver.actions import Actions
 from relay.deliver.contact import Contact
 from relay.deliver.dispatcher import Dispatcher
@@ -53,11 +52,13 @@ from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
 from relay.queue.sqlite import SqliteStore
+from relay.queue.underway import UnderWay
 from relay.service.feedback import feedback_addresses, open_feedback
 from relay.service.gate import open_gate, save_counts, take_limits
 from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
 from relay.service.reception import receptions
+from relay.service.recovery import recover
 from relay.service.rules import Rules
 from relay.service.settings import (
     SANDBOX,
@@ -88,6 +89,7 @@ class Relay:
         self.recent = Recent(RECENT_BYTES)
         self.sandbox: Sandbox | None = None
         self.stopping = False
+        self.journal: UnderWay | None = None
         self._opened = contextlib.AsyncExitStack()
         self._metrics_and_log()
 
@@ -113,7 +115,10 @@ class Relay:
             config.queue_file, config.data / "spool",
             stored=self._stored, committed=self.metrics.committed,
         )  # fmt: skip
-        self._opened.push_async_callback(self.store.close)
+        self._opened.push_async_callback(self._close_store)
+        self.journal, self.recovered = await recover(
+            config.data / "underway", self.store, policy=self.policy(), publish=self.bus.publish, now=time.time()
+        )
         await recall_objectives(self.objectives, self.store, time.time())
         self._opened.push_async_callback(self._keep_objectives)
         port = await self._start_sandbox()
@@ -162,7 +167,7 @@ class Relay:
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
-            restraint=self.shaping, actions=self.actions,
+            restraint=self.shaping, actions=self.actions, journal=self.journal,
             again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
@@ -176,7 +181,7 @@ class Relay:
             verp_key=verp_key,
             listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
             record_facts=config.events.facts,
-            held_by=self.shaping.held_by,
+            held_by=self.shaping.held_by, key_window_s=config.idempotency_window_s,
         )  # fmt: skip
 
     async def listen(self, descriptors: dict[str, list[int]]) -> None:
@@ -201,6 +206,7 @@ class Relay:
         self.keys.refresh()
         self.access.replace(rules.credentials, self._senders())
         self.intake.take(listener_standings(config), credential_standings(rules.credentials))
+        self.intake.key_window_s = config.idempotency_window_s
         self.intake.preparer.postmaster = config.postmaster
         self.feedback.addresses = feedback_addresses(config)
         take_limits(self.gate, config, rules.credentials)
@@ -231,6 +237,11 @@ class Relay:
         await self._opened.aclose()
         self.event_log.close()
 
+    async def _close_store(self) -> None:
+        await self.store.close()
+        if self.journal is not None:
+            self.journal.close()
+
     async def _keep_objectives(self) -> None:
         await keep_objectives(self.objectives, self.store, time.time())
 
@@ -240,17 +251,6 @@ class Relay:
         for waiting in self.dispatcher.empty_lanes():
             self.pager.backlog(waiting.stream).finished(waiting)
         self.pager.restart()
-
-    async def measure(self) -> None:
-        """Brings the gauges up to date: what the queue holds, and how old it is."""
-        tally, oldest = await self.store.tally(), await self.store.oldest()
-        self.metrics.queue_is(tally.queued, tally.held, oldest, time.time(), tally.gap)
-        self.metrics.stock_is({stream: size for stream, (_, size) in self.store.stock.held.items()})
-        self.metrics.under_way.set(self.gate.under_way)
-        self.metrics.connections.labels("out").set(self.dispatcher.connector.open)
-        self.metrics.waiting_is(overview.waiting(self.dispatcher))
-        self.objectives.show(self.metrics, time.time())
-        self.metrics.shaping_is(*overview.shaping(self.shaping, self.actions))
 
     # What the parts tell each other
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 
 import uvloop
@@ -18,14 +16,19 @@ import uvloop
 from relay.config.check import CheckReport, check_all
 from relay.config.model import Config
 from relay.core.events import Event
+from relay.deliver.drain import SAID_MOST, under_way
 from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
 from relay.queue.store import StoreBroken
+from relay.service.backup import tell_restored
 from relay.service.changes import in_force, restart_notes
 from relay.service.garbage import collect_for_ever, settle
 from relay.service.gate import save_for_ever
+from relay.service.gauges import bring_up_to_date
+from relay.service.lock import Busy, data_lock
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
+from relay.service.proving import prove_quickly
 from relay.service.relay import Relay
 from relay.service.rules import Rules
 from relay.service.settings import listener_context
@@ -39,12 +42,9 @@ log = logging.getLogger("relay")
 STILL_S = 15.0  # how often a drain says what it waits for
 
 
-class Busy(Exception):
-    """Another relay runs on the same data."""
-
-
 def run(config_path: Path) -> int:
     """Runs until SIGTERM or SIGINT; 0 after a clean stop, 1 when it could not start or broke."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop hears it: it must not end a relay that starts
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     report = check_all(config_path)
@@ -58,22 +58,6 @@ def run(config_path: Path) -> int:
     except (OSError, StoreBroken, Busy) as error:
         log.critical("the relay cannot run: %s", error)
         return 1
-
-
-@contextlib.contextmanager
-def data_lock(data: Path) -> Iterator[None]:
-    """Holds the data folder for this process: two writers would ruin the queue. Raises Busy."""
-    data.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise Busy(f"another relay runs on {data}: stop it, or give this one a data folder of its own") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def rules_of(report: CheckReport) -> Rules:
@@ -93,11 +77,12 @@ class Process:
         self.operator = RelayOperator(self.relay, reload_rules=self.reload, not_ready=self.not_ready)
         self.notifier = Notifier()
         self.listening = False
+        self.hung_up = False
         self.ended = asyncio.Event()
         self.reloading = asyncio.Lock()
         self.failed = ""
         self.tasks: list[asyncio.Task[None]] = []
-        self.reloads = Tasks()
+        self.reloads, self.checks = Tasks(), Tasks()
 
     def not_ready(self) -> str:
         """Why no mail is taken now, or ""."""
@@ -125,6 +110,7 @@ class Process:
         removed, missing = self.relay.store.swept
         if removed or missing:
             log.warning("found %d unfinished bodies (removed) and %d bodies missing", removed, len(missing))
+        await tell_restored(self.relay.store, self.relay.bus.publish)
         config = self.config
         async with contextlib.AsyncExitStack() as opened:
             health = await serve_health(str(config.metrics.bind), self.not_ready, self._metrics)
@@ -143,6 +129,8 @@ class Process:
         self._side(save_for_ever(relay.gate, relay.store), "counts of clients")
         self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
         self._side(relay.shaping.run(), "shaping")
+        if relay.store.unclean:
+            self.checks.spawn(prove_quickly(relay.store), "check of the queue after an unclean stop")
         relay.store.committer.add_done_callback(self._side_ended)
         if (period_s := self.notifier.watchdog_s()) > 0:
             self._side(self._watchdog(period_s), "watchdog")
@@ -154,6 +142,8 @@ class Process:
                 log.info("listener %s takes mail on %s port %d", listener.name, host, port)
         log.info("relay %s is ready; delivery: %s", self.config.hostname, self.config.delivery.mode)
         self.notifier.tell("READY=1", f"STATUS=taking mail on {len(relay.listeners)} listeners")
+        if self.hung_up:
+            self._hang_up()
 
     def _side(self, work: Coroutine[object, object, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -181,6 +171,7 @@ class Process:
         await self.relay.stop(0.0 if self.relay.store.unhealthy_reason() else self.config.drain_s)
         for task in (saying, *self.tasks):
             task.cancel()
+        await self.checks.finish()  # its thread reads the queue file: seconds at most
         await asyncio.gather(saying, *self.tasks, return_exceptions=True)
         log.info("stopped; everything accepted and not delivered is in the queue")
 
@@ -188,11 +179,15 @@ class Process:
         while True:
             await asyncio.sleep(STILL_S)
             sessions = sum(len(one.reception.sessions) for one in self.relay.listeners)
-            jobs = [f"{job.waiting[0].message} to {job.waiting[0].domain}" for job in self.relay.dispatcher.jobs]
-            log.info("still under way: %d sessions, %d deliveries %s", sessions, len(jobs), ", ".join(jobs[:5]))
+            left = ", ".join(under_way(self.relay.dispatcher)[:SAID_MOST]) or "no delivery"
+            log.info("still under way: %d sessions of clients; %s", sessions, left)
 
     def _hang_up(self) -> None:
-        self.reloads.spawn(self._reload_by_signal(), "reload by SIGHUP")
+        """SIGHUP. One that comes while the relay starts is worked off when it is ready: files may have changed
+        since they were read. One that comes while it stops changes nothing any more."""
+        self.hung_up = not self.listening
+        if self.listening and not self.relay.stopping:
+            self.reloads.spawn(self._reload_by_signal(), "reload by SIGHUP")
 
     async def _reload_by_signal(self) -> None:
         self.notifier.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -234,7 +229,7 @@ class Process:
         self.relay.bus.publish(Event("reloaded", time.time(), detail=detail))
 
     async def _metrics(self) -> bytes:
-        await self.relay.measure()
+        await bring_up_to_date(self.relay)
         return self.relay.metrics.render()
 
 

@@ -18,7 +18,9 @@ from typing import Final
 from aiohttp import web
 
 from relay.queue.store import Filter, StoreBroken, StoreBusy, StoreFull
+from relay.web.backup import BackupApi
 from relay.web.filters import BadFilter, nearest, parse_filter
+from relay.web.importing import ImportApi
 from relay.web.operator import Operator
 from relay.web.shaping import ShapingApi
 
@@ -28,7 +30,7 @@ PREFIX: Final = "/api/v1"
 MAX_REQUEST_BYTES: Final = 65536  # a filter is a few hundred bytes; nothing larger is ever asked
 DEFAULT_ROWS: Final = 100
 MAX_ROWS: Final = 10_000  # about 4 MB of JSON; more is what the event log and the metrics are for
-ACTIONS: Final = ("hold", "release", "retry", "cancel")
+ACTIONS: Final = ("hold", "release", "retry", "cancel", "delivered")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -42,6 +44,7 @@ class ControlApi:
             "release": operator.release,
             "retry": operator.retry,
             "cancel": operator.cancel,
+            "delivered": operator.confirm,
         }
 
     def application(self) -> web.Application:
@@ -49,7 +52,9 @@ class ControlApi:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[errors_as_json])
         app.router.add_get(f"{PREFIX}/status", self.status)
         app.router.add_get(f"{PREFIX}/queue", self.find)
+        app.router.add_get(f"{PREFIX}/check", self.check)
         app.router.add_get(f"{PREFIX}/queue/{{message}}", self.show)
+        ImportApi(self._operator).add_routes(app, PREFIX)
         app.router.add_post(f"{PREFIX}/queue/{{action}}", self.change)
         app.router.add_get(f"{PREFIX}/explain", self.explain)
         app.router.add_get(f"{PREFIX}/streams", self.streams)
@@ -59,6 +64,7 @@ class ControlApi:
         app.router.add_get(f"{PREFIX}/sandbox/{{caught}}", self.sandbox_show)
         app.router.add_post(f"{PREFIX}/reload", self.reload)
         ShapingApi(self._operator).add_routes(app, PREFIX)
+        BackupApi(self._operator).add_routes(app, PREFIX)
         return app
 
     async def status(self, request: web.Request) -> web.Response:
@@ -70,6 +76,10 @@ class ControlApi:
         limit = _limit(str(query.pop("limit", DEFAULT_ROWS)))
         rows = await self._operator.find(parse_filter(query), limit + 1)
         return web.json_response({"rows": [asdict(row) for row in rows[:limit]], "more": len(rows) > limit})
+
+    async def check(self, request: web.Request) -> web.Response:
+        quick = _query(request, "quick").get("quick", "")
+        return web.json_response(await self._operator.check(full=not quick))
 
     async def show(self, request: web.Request) -> web.Response:
         _query(request)

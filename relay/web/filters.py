@@ -10,7 +10,7 @@ from dataclasses import fields
 from relay.queue.store import Filter
 
 NAMES = tuple(field.name for field in fields(Filter))
-STATES = ("queued", "held")
+STATES = ("queued", "held", "lost", "lost_held")
 MAX_VALUE = 1000  # an address has at most 320 (RFC 5321 §4.5.3.1.1, §4.5.3.1.2); a tag is ours to bound
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import NotRequired, Protocol, TypedDict
 
 from relay.queue.store import Filter, Row
+from relay.web.backup import BackupOperator
+from relay.web.importing import ImportOperator
 from relay.web.shaping import ShapingOperator
 
 
@@ -155,7 +157,7 @@ class Reloaded(TypedDict):
     notes: list[str]
 
 
-class Operator(ShapingOperator, Protocol):
+class Operator(ShapingOperator, BackupOperator, ImportOperator, Protocol):
     """A running relay, as its operators see it. Any method may raise queue.store.StoreBusy (try again)."""
 
     async def find(self, which: Filter, limit: int) -> list[Row]:
@@ -180,6 +182,14 @@ class Operator(ShapingOperator, Protocol):
 
     async def cancel(self, which: Filter) -> int:
         """Ends recipients for good, without a report to the sender; returns how many."""
+        ...
+
+    async def confirm(self, which: Filter) -> int:
+        """Ends recipients that were lost after the dot as delivered; returns how many."""
+        ...
+
+    async def check(self, *, full: bool) -> dict[str, object]:
+        """Proves the queue from one snapshot: the fields of queue.checking.Findings. Raises StoreBroken."""
         ...
 
     async def explain(self, what: str) -> Explanation | None:

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `python tests/bench/bench.py` from anywhere
 
+from relay.cli.machine import Trouble, describe, free_port
 from tests.bench import flood
 from tests.bench.far import MESSAGES, measure_far
 from tests.bench.latency import check_signed, measure_latency
 from tests.bench.load import Case, Run, Traffic, choose_traffic, measure
-from tests.bench.machine import Trouble, describe, free_port
 from tests.bench.servers import CONNECTIONS, Server, make_key, start_postfix, start_relay, why_no_postfix
-from tests.bench.summary import HEAD, as_json, far_row, latency_row, medians, ratio_row, ratios, row
+from tests.bench.summary import HEAD, as_json, far_row, latency_row, markdown, medians, ratio_row, ratios, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
                         help="smtp-source and smtp-sink, or slower ones in Python")  # fmt: skip
     parser.add_argument("--home", default="/var/tmp", help="a folder on the disk to measure (default /var/tmp)")
     parser.add_argument("--json", metavar="FILE", help="write every figure there too")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table of docs/performance.md there")
     chosen = parser.parse_args(words)
     relay_only = ["--servers", "relay"] if chosen.relay_only else []
     chosen.flood = flood.arguments(["--home", chosen.home, *relay_only, *chosen.flood])
@@ -101,6 +102,8 @@ def main(words: list[str] | None = None) -> int:
         return 128 + stopped.signal
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(report, indent=1) + "\n")
+    if chosen.markdown:
+        Path(chosen.markdown).write_text(markdown(report))
     return 0 if all(one["complete"] for one in [*report["runs"], *report["floods"]]) else 1
 
 

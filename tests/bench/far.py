@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from tests.bench.machine import Trouble
+from relay.cli.machine import Trouble
+from relay.cli.traffic import Load, Refusal, Sink, send_many
 from tests.bench.servers import Server
-from tests.bench.wire import Refusal, Sink, send_many
 
 ROUND_TRIP_S = 0.05
 MESSAGES, SIZE, SESSIONS = 100, 4096, 5
@@ -107,7 +107,7 @@ async def _arrivals(server: Server, wire_port: int, sink_port: int, messages: in
     begun = time.monotonic()
     try:
         async with asyncio.timeout(LIMIT_S):
-            await send_many(server.port, count=messages, size=SIZE, sessions=SESSIONS, keep=True)
+            await send_many(server.port, Load(messages, SIZE, SESSIONS, keep=True))
             await everything.wait()
     finally:
         wire.close()

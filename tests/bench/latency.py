@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from statistics import quantiles
 
-from tests.bench.machine import Trouble
+from relay.cli.machine import Trouble
+from relay.cli.traffic import RECIPIENT, Client, Refusal, Sink, message
 from tests.bench.servers import DOMAIN, SELECTOR, Server
-from tests.bench.wire import RECIPIENT, Client, Refusal, Sink, message
 
 PAUSE_S = 0.01  # between codes: the server is idle again
 PATIENCE_S = 30.0

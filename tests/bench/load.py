@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.bench.machine import Program, Trouble, listens
+from relay.cli.machine import Program, Trouble, listens
+from relay.cli.traffic import RECIPIENT, SENDER, Load, Refusal, Sink, send_many
 from tests.bench.servers import PATH, Server
-from tests.bench.wire import RECIPIENT, SENDER, Refusal, Sink, send_many
 
 LIMIT_S = 120.0
 SETTLE_S = 1.0  # for what a server still does after the last message has left: its CPU counts too
@@ -147,7 +147,7 @@ class PythonTraffic:
         begun = time.monotonic()
         try:
             async with asyncio.timeout(LIMIT_S):
-                await send_many(port, count=case.count, size=case.size, sessions=case.sessions, keep=case.keep)
+                await send_many(port, Load(case.count, case.size, case.sessions, case.keep))
                 await everything.wait()
         except* (OSError, Refusal) as troubles:  # TimeoutError is an OSError
             error = "; ".join(repr(one) for one in troubles.exceptions)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.bench.machine import Program, Trouble, free_port, listens, resident_mb, tree
+from relay.cli.machine import Program, Trouble, free_port, listens, resident_mb, tree
 
 ROOT = Path(__file__).parents[2]
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"

@@ -65,6 +65,27 @@ def as_json(run: Run) -> dict[str, Any]:
     return {**asdict(run), "rate": round(run.rate, 1), "complete": run.complete}
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """The figures of a whole report as docs/performance.md has them."""
+    machine = report["machine"]
+    lines = [f"{report['when']}, {machine['cpus']} CPUs ({machine['cpu']}), Python {machine['python']}, fsync of 4 KiB"
+             f" {machine['fsync_ms']} ms, load before {machine['load_before']}; {report['traffic']}; medians.", "",
+             "| case | server | msg/s | CPU ms a message | peak MB | messages: relay / peer (pairs) | CPU (pairs) |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for case, found in report["summary"].items():
+        ratio = found.get("ratio")
+        servers = [name for name in found if name != "ratio"]
+        for name in servers:
+            one = found[name]
+            against = "| | |"
+            if ratio and name == servers[0]:
+                against = (f"| {ratio['rate_of_medians']:.2f} ({ratio['rate_of_pairs']:.2f})"
+                           f" | {ratio['cpu_of_medians']:.2f} ({ratio['cpu_of_pairs']:.2f}) |")  # fmt: skip
+            figures = f"{one['rate']:.0f} | {one['cpu_ms']:.2f} | {one['peak_rss_mb']:.0f}"
+            lines.append(f"| `{case}` | {name} | {figures} {against}")
+    return "\n".join(lines) + "\n"
+
+
 def _of_medians(pairs: Sequence[Pair], ours: str, peer: str, figure: Callable[[Run], float]) -> float:
     return round(median(figure(one[ours]) for one in pairs) / median(figure(one[peer]) for one in pairs), 3)
 

@@ -125,6 +125,42 @@ def test_draining_gives_up_in_time() -> None:
     asyncio.run(run())
 
 
+def test_closing_tells_421_in_the_middle_of_a_message_too() -> None:
+    async def run() -> None:
+        async with stage() as one:
+            peer = await greeted(one)
+            await to_data(peer)
+            peer.send(MESSAGE[:10])
+            await until(lambda: one.reception.budget.used)  # it has read the beginning
+            await asyncio.wait_for(one.listener.close(), 5)
+            assert (await peer.reply())[0].startswith("421 4.3.2")
+            assert await peer.end() == b""
+            assert one.mail == []
+            await peer.close()
+
+    asyncio.run(run())
+
+
+def test_closing_answers_what_is_being_stored_before_it_goes() -> None:
+    async def run() -> None:
+        async with stage() as one:
+            gate = Gate()
+            one.ears.after = gate
+            peer = await greeted(one)
+            await to_data(peer)
+            peer.send(MESSAGE)
+            await gate.entered.wait()
+            closing = asyncio.ensure_future(one.listener.close())
+            await asyncio.sleep(0.05)
+            gate.open.set()
+            assert (await peer.reply())[0].startswith("250 2.0.0")
+            assert (await peer.reply())[0].startswith("421 4.3.2")
+            await asyncio.wait_for(closing, 5)
+            await peer.close()
+
+    asyncio.run(run())
+
+
 def test_pause_and_start_lose_no_connection() -> None:
     async def run() -> None:
         async with stage() as one:

@@ -11,9 +11,11 @@ import tempfile
 import time
 
 import pytest
+import yaml
 
 from tests.bench.bench import CASES, arguments, main
 from tests.bench.load import Run
+from tests.bench.servers import DOMAIN, SELECTOR, make_key
 from tests.bench.summary import medians, ratios, row
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -87,6 +89,66 @@ def test_it_measures_without_postfix_too(home):
     assert figures["traffic"].startswith("Python")
     assert [(run["case"], run["got"], run["complete"]) for run in figures["runs"]] == [
         ("4k-kept", 200, True), ("100k-kept", 200, True), ("4k-new", 200, True)]  # fmt: skip
+
+
+CONFIG = """
+hostname: relay.example.com
+data: data
+policies: policies
+listeners:
+  apps: {bind: "127.0.0.1:2525", networks: [10.0.0.0/8], rate: 1/h}
+  printers: {bind: "127.0.0.1:2526", auth: none, profile: legacy, networks: [10.0.0.0/8]}
+delivery: {mode: mx}
+"""
+POLICY = {
+    "streams": {"main": {"pool": "main", "dkim": [{"domain": DOMAIN, "selector": SELECTOR}],
+                         "retry": {"after": ["1m"], "then": "1h", "expire": "1d"}}},
+    "pools": {"main": {"sources": [{"name": "m1"}]}},
+    "routes": [{"name": "printers", "when": {"listener": "printers"}, "stream": "main"},
+               {"name": "all", "stream": "main"}],
+    "providers": {"everyone": {"mx": "*"}},
+}  # fmt: skip
+
+
+def bench_command(home, *words):
+    command = [sys.executable, "-m", "relay", "bench", "--config", str(home / "relay.yaml"), *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_relay_bench_measures_these_policies_and_touches_nothing(home):
+    (home / "relay.yaml").write_text(CONFIG)
+    (home / "policies").mkdir()
+    (home / "policies" / "all.yaml").write_text(yaml.safe_dump(POLICY))
+    make_key(home)
+    (home / "relay").rename(home / "data")
+    words = ["--messages", "40", "--cases", "4k-kept,100k-new", "--json", "out.json", "--markdown", "out.md"]
+    done = bench_command(home, *words)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    report = json.loads((home / "out.json").read_text())
+    assert [run["case"] for run in report["runs"]] == ["4k-kept", "100k-new"]
+    for run in report["runs"]:
+        assert (run["messages"], run["received"], run["signatures"], run["error"]) == (40, 40, 1, "")
+        assert 0 < run["accept_p50_ms"] <= run["accept_p99_ms"]
+        assert run["rate"] > 1
+        assert run["cpu_us"] > 50
+        assert run["limit"]
+    assert (report["listener"], report["sender"]) == ("apps", "bench@example.com")
+    assert "| `4k-kept` |" in (home / "out.md").read_text()
+    assert "LIMITED BY" in done.stdout
+    assert sorted(os.listdir(home / "data")) == ["dkim"], "no queue was touched, nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [(["--cases", "5k"], 2, "there are 4k-kept"), (["--listener", "x"], 2, "there are apps, printers"),
+     ([], 1, "relay check finds problems")],
+)  # fmt: skip
+def test_relay_bench_says_what_is_wrong(home, words, status, said):
+    (home / "relay.yaml").write_text(CONFIG)
+    done = bench_command(home, *words)
+    assert done.returncode == status
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

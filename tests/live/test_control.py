@@ -15,8 +15,12 @@ import pytest
 from relay.cli.app import run_app
 from relay.cli.control import Control
 from relay.cli.failure import Failed
+from relay.queue.problems import problem
+from relay.queue.sqlite import SqliteStore
 from relay.queue.store import Filter, Row, StoreBusy, StoreFull
+from relay.service.lock import data_lock
 from relay.web.control import bind_socket, serve_control
+from relay.web.filters import BadFilter
 from relay.web.health import serve_health, split_bind
 from relay.web.operator import Explanation
 
@@ -47,6 +51,7 @@ class Desk:
         self.trouble = None
         self.problems, self.notes = [], []
         self.ready = ""
+        self.exceptions = []
 
     def _matches(self, one, which):
         return all((
@@ -96,6 +101,14 @@ class Desk:
     async def cancel(self, which):
         return self._change(which, "")
 
+    async def confirm(self, which):
+        return self._change(which, "")
+
+    async def check(self, *, full):
+        return {"accepted": 4, "ends": {"delivered": 1}, "queued": 2, "held": 1, "lost": 0, "gap": 0, "messages": 3,
+                "notes": ["a note"], "full": full, "unclean": False, "seconds": 0.1,
+                "problems": [one._asdict() for one in self.exceptions]}  # fmt: skip
+
     async def explain(self, what):
         if what != "slow.example":
             return None
@@ -122,6 +135,20 @@ class Desk:
         return {"id": "s1", "message": "m9", "received_at": NOW, "stream": "transactional", "sender": "a@example.com",
                 "recipients": ["you@example.com"], "subject": "Hi", "dkim": "pass; pass", "delay_s": 0.012,
                 "size": 600, "source": "DKIM-Signature: v=1;\r\n\ta=rsa-sha256\r\n\r\nhello\r\n"}  # fmt: skip
+
+    async def begin_copy(self):
+        return "l1", 60.0
+
+    async def renew_copy(self, lease):
+        return lease == "l1"
+
+    async def end_copy(self, lease):
+        return lease == "l1"
+
+    async def import_mail(self, head, content):
+        if "origin" not in head:
+            raise BadFilter("origin is missing")
+        return {"outcome": "imported", "content": b"".join([chunk async for chunk in content]).decode()}
 
     async def reload(self):
         return {"problems": self.problems, "notes": self.notes}
@@ -227,6 +254,49 @@ def test_cancel_asks_and_without_a_terminal_wants_yes(desk, capsys):
     assert len(desk.rows) == 3
     assert relay(capsys, "queue cancel m1 --yes") == (0, "cancel: 1 recipient changed\n")
     assert len(desk.rows) == 2
+
+
+def test_to_say_that_it_arrived_asks_like_cancel(desk, capsys):
+    assert relay(capsys, "queue delivered m1")[0] == 2
+    assert len(desk.rows) == 3
+    assert relay(capsys, "queue delivered m1 --yes") == (0, "delivered: 1 recipient changed\n")
+
+
+def test_a_check_of_the_running_relay(desk, capsys):
+    code, text = relay(capsys, "queue check")
+    assert code == 0
+    assert "of the running relay" in text
+    assert "note: a note" in text
+    assert text.endswith("nothing is wrong\n")
+    desk.exceptions = [problem("due", "m1", "due in {year}", year=9999)]
+    code, text = relay(capsys, "queue check --quick")
+    assert code == 1
+    assert "message m1: due in 9999\n    remedy: relay queue retry m1" in text
+    assert "1 problems" in text
+    code, text = relay(capsys, "queue check --quick --json")
+    assert (code, json.loads(text)["live"], json.loads(text)["full"]) == (1, True, False)
+
+
+def test_a_check_of_a_stopped_queue(tmp_path, monkeypatch, capsys):
+    (tmp_path / "relay.yaml").write_text(CONFIG.replace("data: .", f"data: {tmp_path}"))
+    monkeypatch.setenv("RELAY_CONFIG", str(tmp_path / "relay.yaml"))
+    code, text = relay(capsys, "queue check")
+    assert (code, f"there is no queue at {tmp_path}/queue.db" in text) == (1, True)
+
+    async def made():
+        store = await SqliteStore.open(
+            tmp_path / "queue.db", tmp_path / "spool", stored=lambda *_: None, committed=lambda *_: None
+        )
+        await store.close()
+
+    asyncio.run(made())
+    code, text = relay(capsys, "queue check --json")
+    found = json.loads(text)
+    assert (code, found["live"], found["full"], found["accepted"]) == (0, False, True, 0)
+    with data_lock(tmp_path):
+        code, text = relay(capsys, "queue check")
+    assert code == 1
+    assert f"another process holds {tmp_path}" in text
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", 1), ("n", 3), ("", 3)])
@@ -352,6 +422,24 @@ def test_wrong_requests(desk, tmp_path, method, target, body, status, said):
     assert answered == status
     assert said in answer["error"]["message"]
     assert len(desk.rows) == 3
+
+
+def test_leases_of_a_copy(desk, tmp_path):
+    assert request(tmp_path, "POST", "/api/v1/copies", "{}") == (200, {"lease": "l1", "for_s": 60.0})
+    assert request(tmp_path, "POST", "/api/v1/copies/l1/renew", "{}") == (200, {})
+    assert request(tmp_path, "POST", "/api/v1/copies/l1/end", "{}") == (200, {})
+    status, answer = request(tmp_path, "POST", "/api/v1/copies/gone/renew", "{}")
+    assert (status, "Run it again" in answer["error"]["message"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [("", 400, "no JSON"), ("{}\n", 400, "origin is missing"), ("[]\nx", 400, "one JSON object"),
+     ("[" * 9999, 400, "no JSON"), ('{"origin": "x"}\nFrom: a\r\n.\r\n', 200, "imported")],
+)  # fmt: skip
+def test_mail_taken_over(desk, tmp_path, body, status, said):
+    answered, answer = request(tmp_path, "POST", "/api/v1/import", body)
+    assert (answered, said in json.dumps(answer)) == (status, True)
 
 
 def test_only_owner_and_group_may_ask(desk, tmp_path):

@@ -44,7 +44,7 @@ def test_unusual_rate_slows_us_down(relay, receive):
 
 def test_a_pause_holds_mail_back_and_ends_by_itself(relay, receive):
     server = receive(10, {"mail": [UNUSUAL]})
-    one = relay(policy=provider(rule({"pause": "source", "for": "3s"})))
+    one = relay(policy=provider(rule({"pause": "source", "for": "6s"})))
     one.send(SENDER, YOU, MAIL)
     paused = one.wait(lambda: one.events("source_paused"), "the pause")[0]
     messages = [one.send(SENDER, YOU, MAIL) for _ in range(5)]

@@ -15,9 +15,10 @@ from relay.core.outcome import Outcome
 from relay.core.retry import Retry
 from relay.core.waiting import Mark, Part, Waiting
 from relay.deliver.actions import Actions
-from relay.deliver.connection import Connection, Feed, Peer
+from relay.deliver.connection import Connection
 from relay.deliver.dispatcher import Dispatcher
 from relay.deliver.drain import drain
+from relay.deliver.feed import Feed, Peer
 from relay.deliver.loading import Loader
 from relay.deliver.outlets import Terms
 from relay.deliver.pager import Pager
@@ -29,7 +30,7 @@ from relay.deliver.settle import Settler
 from relay.observe.bus import Bus
 from relay.policy.model import Limits, Policy, Pool, Provider, Source, Stream
 from relay.queue.rows import places
-from relay.queue.store import Settlement, Stored
+from relay.queue.store import Refused, Settlement, Stored
 from relay.smtp.client import Conversation, StartTls
 from relay.smtp.timeouts import Timeouts
 
@@ -304,25 +305,32 @@ class Queue:
             return None
         return Stored(whole, {nth: whole.envelope.recipients[nth] for nth in sorted(here)})
 
-    def settle_soon(self, settlements: Sequence[Settlement]) -> asyncio.Future[None]:
+    def settle_soon(self, settlements: Sequence[Settlement]) -> asyncio.Future[Refused]:
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         loop.call_later(0.002, self._settle, list(settlements), future)
         return future
 
-    def _settle(self, settlements: Sequence[Settlement], future: asyncio.Future[None]) -> None:
+    def _settle(self, settlements: Sequence[Settlement], future: asyncio.Future[Refused]) -> None:
+        refused = {}
         for one in settlements:
             key = (one.message, one.index)
             place = self.waiting.get(key)
             if place is None or place.attempts >= one.attempt:
+                refused[one.key] = "it has come to an end before"
                 continue
             if one.end is not None:
                 del self.waiting[key]
                 self.ends.setdefault(key, []).append(one.end.value)
             else:
                 notified = place.notified or one.delay_notified
-                self.waiting[key] = place._replace(due_at=one.due_at, attempts=one.attempt, notified=notified)
-        future.set_result(None)
+                lost = place.lost + bool(one.lost)
+                self.waiting[key] = place._replace(
+                    due_at=one.due_at, attempts=one.attempt, notified=notified, lost=lost
+                )
+                if one.lost == "hold":
+                    self.held.add(key)
+        future.set_result(refused)
 
 
     async def recall(self, kind: str) -> dict[str, object]:

@@ -66,6 +66,13 @@ def test_recipients_of_one_message_are_people_too():
     assert not Likeness(3, 600).is_bulk(LETTER, ["a@a.example"] * 4, 1000.0)
 
 
+def test_a_figure_alone_on_its_line_is_the_recipients_own():
+    likeness = Likeness(3, 600)
+    assert not any(
+        likeness.is_bulk(LETTER + b"\r\n%d\r\n" % n, [f"{n}@a.example"], 1000.0) for n in range(100_000, 100_010)
+    )
+
+
 def test_a_recipient_counts_once():
     likeness = Likeness(3, 600)
     assert not any(likeness.is_bulk(LETTER, ["a@a.example"], 1000.0) for _ in range(50))

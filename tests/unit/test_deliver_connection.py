@@ -31,6 +31,7 @@ class Work:
         self.jobs, self.then_quit = list(jobs), then_quit
         self.results: list[tuple[str, Result]] = []
         self.ended: list[Outcome | None] = []
+        self.sent: list[str] = []
         self.asked = 0
 
     def next_job(self, connection, *, behind=False):
@@ -44,6 +45,10 @@ class Work:
             connection.loading = True
             return None
         return self.jobs.pop(0)
+
+    def sending(self, connection, job):
+        assert not self.ended, "a dot after the end"
+        self.sent.append(job.stored.message.id)
 
     def finished(self, connection, job, result):
         assert not self.ended, "a result after the end"

@@ -14,7 +14,7 @@ from relay.core.outcome import Phase, Trouble, judge
 from relay.core.pattern import compile_pattern
 from relay.core.retry import Retry
 from relay.deliver import overview
-from relay.deliver.drain import drain
+from relay.deliver.drain import drain, under_way
 from relay.deliver.job import Job
 from relay.deliver.sweeper import sweep
 from relay.policy.model import Limits, Pool, Provider, Source, Stream
@@ -363,6 +363,21 @@ def test_a_drain_lets_what_is_under_way_finish_and_starts_nothing():
             assert len(receiver.taken) == 4  # two, and two that were on their way behind the dot
             assert len(stage.told("delivered")) == 4
             assert receiver.open == 0
+
+    play(scenario())
+
+
+def test_what_a_drain_waits_for_is_said_with_the_reason():
+    async def scenario():
+        async with Stage(rules()) as stage:
+            assert under_way(stage.dispatcher) == []
+            stage.receivers["example.net"] = Receiver(DOT=None)
+            await stage.accept(fresh(stage, "m1"))
+            await asyncio.sleep(42)
+            [delivery, reason] = under_way(stage.dispatcher)
+            assert delivery == "m1 to example.net for 42 s"
+            assert reason.endswith("has not answered in phase dot")
+            assert await drain(stage.dispatcher, 1) == 1
 
     play(scenario())
 

@@ -7,7 +7,7 @@ from relay.core.envelope import Envelope, Recipient
 from relay.core.message import Prepared
 from relay.core.outcome import Phase, Trouble, judge, judge_reply
 from relay.core.reply import Reply
-from relay.deliver.connection import Peer
+from relay.deliver.feed import Peer
 from relay.deliver.reports import Reporter
 from relay.queue.rows import places
 from relay.queue.store import Stored

@@ -9,7 +9,7 @@ import pytest
 from relay.core.outcome import Phase, Trouble, judge, judge_reply
 from relay.core.reply import Reply
 from relay.core.retry import Retry
-from relay.deliver.connection import Peer
+from relay.deliver.feed import Peer
 from relay.deliver.reports import Reporter, expired_status
 from relay.deliver.settle import LAST_RESORT, Attempt, Settler
 from relay.observe.bus import Bus

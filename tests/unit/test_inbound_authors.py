@@ -25,7 +25,7 @@ from relay.inbound.standing import NO_STANDING, Standing, together
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
-from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import Receipt, StoreBroken, StoreBusy, StoreFull
 
 POLICIES = Path(__file__).parents[2] / "policies"
 NOW = 1_793_611_801.0
@@ -61,10 +61,11 @@ class Desk:
             listeners={"apps": listener}, credentials={},
         )  # fmt: skip
 
-    async def put(self, message: Prepared) -> None:
+    async def put(self, message: Prepared) -> Receipt:
         if self.fault is not None:
             raise self.fault
         self.stored.append(message)
+        return Receipt(message.id)
 
     def say(self, message: bytes, *, profile: str = "modern", long_lines: bool = False) -> Reply:
         header, body = split_message(message)

@@ -21,7 +21,7 @@ from relay.policy.model import Policy, Pool, Provider, Route, Signing, Source, S
 from relay.prepare.keys import KeyRing, generate
 from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
-from relay.queue.store import StoreBroken, StoreBusy, StoreFull
+from relay.queue.store import Receipt, StoreBroken, StoreBusy, StoreFull
 from tests.unit.delivery_stage import NOON, STREAMS
 
 KEY = b"k" * 32
@@ -41,13 +41,14 @@ class Door:
 
     def __init__(self, folder, rules=None, trouble=None, listener=None, credential=None) -> None:
         self.rules, self.trouble, self.stored, self.events = rules or policy(), trouble, [], []
-        self.folder = folder
+        self.folder, self.receipt = folder, None
         self.listener, self.credential = listener or Standing(), credential or Standing()
 
     async def put(self, message):
         if self.trouble:
             raise self.trouble
         self.stored.append(message)
+        return self.receipt or Receipt(message.id)
 
     def accept(self, header=MESSAGE, sender="shop@example.com", **client):
         who = Client(**({"address": "10.0.0.9", "port": 4, "helo": "shop", "listener": "apps"} | client))
@@ -209,3 +210,48 @@ def test_a_fixed_return_path_is_used_as_it_is_and_a_null_one_stays_null(tmp_path
     door = Door(tmp_path, policy(replace(STREAMS[0], return_path=return_path)))
     door.accept(sender=sender)
     assert door.stored[0].return_path == outwards
+
+
+KEYED = MESSAGE + b"X-Relay-Idempotency-Key: order-17\r\n"
+
+
+def test_an_idempotency_key_belongs_to_a_credential_or_to_an_address_at_a_listener(tmp_path):
+    door = Door(tmp_path)
+    door.accept(KEYED)
+    door.accept(KEYED, credential="shop")
+    door.accept()
+    one, other, none = (message.once for message in door.stored)
+    assert (one.owner, one.key, one.until) == ("listener apps client 10.0.0.9", "order-17", NOON + 86400)
+    assert other.owner == "credential shop"
+    assert one.digest == other.digest
+    assert none is None
+    assert not any(b"idempotency" in message.content.header.lower() for message in door.stored)
+
+
+def test_the_digest_is_that_of_envelope_and_body(tmp_path):
+    door = Door(tmp_path)
+    door.accept(KEYED)
+    door.accept(KEYED.replace(b"Subject: ", b"Subject: again "))
+    door.accept(KEYED, sender="crm@example.com")
+    first, again, other = (message.once.digest for message in door.stored)
+    assert first == again != other
+
+
+def test_a_repeat_is_answered_like_the_first_and_told(tmp_path):
+    door = Door(tmp_path)
+    door.receipt = Receipt("first", "repeat")
+    answer = door.accept(KEYED)
+    assert (answer.code, answer.text) == (250, "Ok: queued as first")
+    (event,) = door.events
+    assert (event.event, event.message, event.detail["idempotency_key"]) == ("repeated", "first", "order-17")
+
+
+def test_a_key_of_another_message_is_refused_with_the_remedy(tmp_path):
+    door = Door(tmp_path)
+    door.receipt = Receipt("first", "conflict")
+    answer = door.accept(KEYED)
+    assert (answer.code, answer.enhanced) == (550, "5.6.0")
+    assert "idempotency key order-17 was used for message first" in answer.text
+    assert "a key of its own" in answer.text
+    (event,) = door.events
+    assert (event.event, event.detail["reason"]) == ("refused", "idempotency-key")

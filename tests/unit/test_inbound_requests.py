@@ -25,6 +25,11 @@ def test_a_stream_and_tags_are_taken_whatever_the_case_of_their_names():
     assert found.tags == {"campaign": "spring", "batch": "7", "a.b-c": "\u00fc x"}
 
 
+def test_an_idempotency_key_is_taken_as_it_is():
+    assert asked("X-Relay-Idempotency-Key:  order-17/Receipt ").key == "order-17/Receipt"
+    assert asked("Subject: hi").key == ""
+
+
 def test_an_empty_wish_is_none():
     assert asked("X-Relay-Stream: ", "X-Relay-Tag: ", "X-Relay-Send-At: ") == NOTHING
 
@@ -55,7 +60,7 @@ def test_how_far_ahead(at, ahead_s, words):
 @pytest.mark.parametrize(
     ("lines", "code", "words"),
     [
-        (["X-Relay-Sent-At: tomorrow"], "5.6.0", "known are X-Relay-Stream, X-Relay-Tag, X-Relay-Send-At"),
+        (["X-Relay-Sent-At: tomorrow"], "5.6.0", "X-Relay-Tag, X-Relay-Send-At, X-Relay-Idempotency-Key"),
         (["X-Relay-Send-At: tomorrow"], "5.6.0", "'tomorrow' is no time; write it like 2026-12-24T08:00:00+01:00"),
         (["X-Relay-Send-At: 2026-12-24T08:00:00"], "5.6.0", "is no time"),  # whose eight o'clock?
         (["X-Relay-Send-At: -5"], "5.6.0", "is no time"),
@@ -65,6 +70,10 @@ def test_how_far_ahead(at, ahead_s, words):
         (["X-Relay-Tag: spring"], "5.6.0", "name=value"),
         (["X-Relay-Tag: a b=c"], "5.6.0", "name=value"),
         ([f"X-Relay-Tag: {'n' * 65}=v"], "5.6.0", "name=value"),
+        (["X-Relay-Idempotency-Key: "], "5.6.0", "one word"),
+        (["X-Relay-Idempotency-Key: two words"], "5.6.0", "one word"),
+        (["X-Relay-Idempotency-Key: " + "k" * 201], "5.6.0", "1 to 200"),
+        (["X-Relay-Idempotency-Key: a", "X-Relay-Idempotency-Key: a"], "5.6.0", "one word"),
         (["X-Relay-Tag: " + ",".join(f"t{n}=v" for n in range(TAGS_MOST + 1))], "5.6.0", "at most"),
     ],
 )

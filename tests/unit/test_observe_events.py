@@ -45,6 +45,21 @@ def test_every_outcome_is_counted_by_stream_provider_and_kind():
     assert found['relay_time_to_first_attempt_seconds_count{stream="transactional"}'] == 5
 
 
+def test_losses_repeats_and_possible_duplicates_are_counted():
+    metrics = Metrics()
+    metrics.on_event(event("deferred", lost_after_dot="resend"))
+    metrics.on_event(event("deferred"))
+    metrics.on_event(event("delivered", possible_duplicate=True))
+    metrics.on_event(event("delivered"))
+    metrics.on_event(event("repeated"))
+    metrics.lost_are({"transactional": 3})
+    found = numbers(metrics)
+    assert found['relay_lost_after_dot_total{policy="resend",stream="transactional"}'] == 1
+    assert found['relay_duplicates_possible_total{stream="transactional"}'] == 1
+    assert found['relay_repeated_messages_total{stream="transactional"}'] == 1
+    assert found['relay_queue_lost_recipients{stream="transactional"}'] == 3
+
+
 def test_a_retry_is_no_first_attempt():
     metrics = Metrics()
     metrics.on_event(event("delivered", delay_s=10.1, attempt=2))

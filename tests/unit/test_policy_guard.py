@@ -66,7 +66,7 @@ def decided(guard: str, header: bytes = b"List-Id: x\r\n"):
 
 
 def test_defaults():
-    assert policy_of("{bulk: tag}").streams["fast"].guard == Guard("tag", "", True, 50, 200, 600.0)
+    assert policy_of("{bulk: tag}").streams["fast"].guard == Guard("tag", "", True, 50, 0, 600.0)
     assert policy_of("{bulk: tag, signs: headers}").streams["fast"].guard == Guard("tag", "", True, 0, 0, 600.0)
     written = "{bulk: tag, signs: [recipients, same_content], recipients: 9, same_content: {messages: 7, within: 1h}}"
     assert policy_of(written).streams["fast"].guard == Guard("tag", "", False, 9, 7, 3600.0)

@@ -6,8 +6,13 @@ import pytest
 
 from relay.cli.app import run_app
 from relay.config.read import load_policies
-from relay.policy.replay import Evidence, Replay
-from relay.policy.simulation import DELAYS_S, Result, Simulation, Trouble
+from relay.core.outcome import Outcome, Phase, Scope, Verdict, judge_reply
+from relay.core.reply import Reply
+from relay.policy.answers import AT_ONCE, DELIVERED, Answer, Evidence, answer_at
+from relay.policy.doorways import Mail, Recipient
+from relay.policy.replay import Replay
+from relay.policy.results import DELAYS_S, Result
+from relay.policy.simulation import Simulation
 from tests.unit.recorded_day import START, day, write
 
 POLICY = """
@@ -19,7 +24,9 @@ streams:
     retry: {after: [1m, 5m], then: 1h, expire: 24h}
     objective: {within: 10s, for: 99.9%}
   marketing: {pool: marketing, retry: {after: [15m], then: 1h, expire: 72h}}
-pools: {transactional: {sources: [{name: t1}]}, marketing: {sources: [{name: m1}]}}
+pools:
+  transactional: {sources: [{name: t1, address: 192.0.2.1}]}
+  marketing: {sources: [{name: m1, address: 192.0.2.2}]}
 routes:
   - name: newsletters
     when: {header: {List-Unsubscribe: present}}
@@ -95,6 +102,14 @@ def test_what_a_guard_had_found_is_found_again(tmp_path):
     assert list(played(tmp_path / "without", rows=rows).streams) == [("marketing", "transactional")]
 
 
+def test_a_guard_of_the_new_policies_looks_at_what_was_recorded(tmp_path):
+    rows = [{**row, "recipients": [f"u{number}@gmail.com" for number in range(60)]} if row["event"] == "accepted" and
+            row["stream"] == "transactional" else row for row in day(messages=20)]  # fmt: skip
+    guard = ("priority: 100", "priority: 100\n    guard: {bulk: reroute, to: marketing}")
+    replay = played(tmp_path, guard, rows=rows)
+    assert replay.streams[("transactional", "marketing")].count == 10
+
+
 def test_a_header_nobody_asked_for_then_is_told(tmp_path):
     replay = played(tmp_path, ("List-Unsubscribe: present", "X-Bulk: present"))
     assert replay.not_recorded == {"x-bulk": 400}
@@ -164,25 +179,53 @@ def test_what_no_relay_wrote_is_counted_and_passed_over(tmp_path):
 
 def test_evidence_of_trouble():
     evidence = Evidence()
-    common = {"message": "m", "recipient": "a@Example.org", "phase": "rcpt", "mx": "mx.example.org", "seconds": 2.0}
-    evidence.learn({"time": 5.0, "event": "delivered", **common})
-    assert evidence.trouble == {}
+    common = {"message": "m", "phase": "rcpt", "mx": "mx.example.org", "seconds": 2.0}
+
+    def learn(name, at, who, **more):
+        evidence.learn({"time": at, "event": name, "recipient": who, **common, **more})
+
+    evidence.learn({"time": 4.0, "event": "expired", "message": "m", "recipient": "a@example.org"})  # never tried
+    learn("delivered", 5.0, "a@Example.org")
+    assert evidence.answers("m", "a@Example.org") is AT_ONCE
     assert evidence.seconds("example.org") == 2.0
     assert evidence.seconds("elsewhere.example") == 0.1
-    evidence.learn({"time": 6.0, "event": "bounced", **common, "recipient": "b@example.org"})
-    [at_once] = evidence.trouble.values()
-    assert at_once == Trouble("bounced", 0.0)
-    c = {**common, "recipient": "c@example.org", "mx": ""}
-    evidence.learn({"time": 7.0, "event": "deferred", **c})
-    evidence.learn({"time": 9.0, "event": "bounced", **c})
-    assert Trouble("bounced", 9.0) in evidence.trouble.values()
-    evidence.learn({"time": 7.0, "event": "deferred", **c})
-    evidence.learn({"time": 9.0, "event": "expired", **c})
-    assert Trouble("", 9.0) in evidence.trouble.values()
+    learn("bounced", 6.0, "b@example.org", code=550, enhanced="5.1.1", text="no such user")
+    [at_once] = evidence.answers("m", "b@example.org")
+    assert (at_once.outcome.verdict, at_once.outcome.kind) == (Verdict.FAILED, "InvalidRecipient")
+    learn("deferred", 7.0, "c@example.org", code=451, text="later", mx="")
+    learn("delivered", 9.0, "c@example.org")
+    first, last = evidence.answers("m", "c@example.org")
+    assert (first.outcome.verdict, first.reached, last.outcome) == (Verdict.DEFERRED, False, DELIVERED)
+    learn("deferred", 7.0, "d@example.org", text="the host did not answer in time", **{"class": "ConnectionTLS"})
+    learn("expired", 9.0, "d@example.org", text="its time was over")
+    assert [one.outcome.verdict for one in evidence.answers("m", "d@example.org")] == [Verdict.DEFERRED] * 2
+
+
+def test_a_reply_that_a_rule_turned_into_a_bounce_is_a_deferral_again():
+    evidence = Evidence()
+    evidence.learn({"time": 6.0, "event": "bounced", "message": "m", "recipient": "b@example.org", "phase": "rcpt",
+                    "code": 450, "text": "mailbox is full"})  # fmt: skip
+    assert evidence.answers("m", "b@example.org")[0].outcome.verdict is Verdict.DEFERRED
+
+
+def test_an_attempt_is_told_what_was_said_before_it():
+    later, never = (Outcome(Verdict.DEFERRED, Scope.MESSAGE, Phase.DOT, text=text) for text in ("later", "never"))
+    said = (Answer(100.0, later, True), Answer(200.0, never, True), Answer(300.0, DELIVERED, True))
+    told = [answer_at(said, now).outcome for now in (50.0, 150.0, 250.0, 301.0)]
+    assert told == [later, later, never, DELIVERED]
+
+
+def test_of_many_answers_the_first_and_the_last_are_kept():
+    evidence = Evidence()
+    for number in range(30):
+        evidence.learn({"time": float(number), "event": "deferred", "message": "m", "recipient": "a@example.org",
+                        "phase": "rcpt", "code": 451, "text": f"try {number}"})  # fmt: skip
+    kept = [one.at for one in evidence.answers("m", "a@example.org")]
+    assert kept == [0.0, *map(float, range(19, 30))]
 
 
 def test_more_destinations_than_are_kept(monkeypatch):
-    monkeypatch.setattr("relay.policy.replay.DESTINATIONS_MOST", 1)
+    monkeypatch.setattr("relay.policy.answers.DESTINATIONS_MOST", 1)
     evidence = Evidence()
     for domain in ("a.example", "b.example", "a.example"):
         evidence.learn({"event": "delivered", "message": "m", "recipient": f"x@{domain}", "phase": "dot", "mx": "mx"})
@@ -192,13 +235,25 @@ def test_more_destinations_than_are_kept(monkeypatch):
 # The simulation by itself
 
 
+GOOGLE = "mx1.google.com"
+SHARED = ("{name: m1, address: 192.0.2.2}", "{name: t1, address: 192.0.2.1}")
+
+
 def simulation(tmp_path, *changes):
     return Simulation(policy(tmp_path, *changes))
 
 
+def send(one, stream, host=GOOGLE, *, at=START, seconds=0.0, answers=AT_ONCE, **more):
+    one.accept(at, Mail(stream, at, **more), [Recipient(host, seconds, answers)])
+
+
+def said(code, since, *, phase=Phase.DOT, enhanced="", text="no"):
+    return Answer(since, judge_reply(phase, Reply(code, enhanced, (text,))), True)
+
+
 def test_a_stream_that_is_not_there_sends_nothing(tmp_path):
     one = simulation(tmp_path)
-    one.accept(START, "gone", "mx.example.org", 1.0, None)
+    send(one, "gone")
     one.finish()
     assert one.sends == {}
 
@@ -206,67 +261,109 @@ def test_a_stream_that_is_not_there_sends_nothing(tmp_path):
 def test_connections_bound_what_goes_at_once(tmp_path):
     one = simulation(tmp_path)
     for _ in range(50):
-        one.accept(START, "marketing", "mx1.google.com", 10.0, None)
+        send(one, "marketing", seconds=10.0)
     one.finish()
     assert one.now - START == 100  # five at a time, ten seconds each
     assert one.results["marketing"].delivered == 50
+    assert one.results["marketing"].last_at == START + 100
 
 
 def test_a_new_code_takes_the_next_slot_and_the_reserve(tmp_path):
-    one = simulation(tmp_path, ("marketing: {sources: [{name: m1}]}", "marketing: {sources: [{name: t1}]}"))
+    one = simulation(tmp_path, SHARED)
     for _ in range(50):
-        one.accept(START, "marketing", "mx1.google.com", 100.0, None)
-    one.accept(START + 1, "transactional", "mx1.google.com", 1.0, None)
+        send(one, "marketing", seconds=100.0)
+    send(one, "transactional", at=START + 1, seconds=1.0)
     one.finish()
     assert one.results["transactional"].in_time == 1
     assert one.now - START == 50 / 2 * 100  # three of five connections were never theirs
 
 
 def test_without_a_reserve_priority_still_goes_first(tmp_path):
-    one = simulation(
-        tmp_path, ("marketing: {sources: [{name: m1}]}", "marketing: {sources: [{name: t1}]}"),
-        ("    reserve: 50%\n", ""),
-    )  # fmt: skip
+    one = simulation(tmp_path, SHARED, ("    reserve: 50%\n", ""))
     for _ in range(50):
-        one.accept(START, "marketing", "mx1.google.com", 100.0, None)
-    one.accept(START + 1, "transactional", "mx1.google.com", 1.0, None)
+        send(one, "marketing", seconds=100.0)
+    send(one, "transactional", at=START + 1, seconds=1.0)
     one.finish()
     assert one.results["transactional"].quantile(1.0) == 300
+
+
+def test_equal_streams_share_a_pool_by_weight(tmp_path):
+    alerts = "  alerts: {pool: marketing, weight: 3, retry: {after: [15m], then: 1h, expire: 72h}}\n"
+    equal = ("  marketing: {pool: marketing,", f"{alerts}  marketing: {{pool: marketing,")
+    one = simulation(tmp_path, equal, (GMAIL + "connections: 5", GMAIL + "connections: 1"))
+    for number in range(80):
+        send(one, ("marketing", "alerts")[number % 2], seconds=1.0)
+    send(one, "transactional", at=START + 40)
+    assert one.results["alerts"].delivered == pytest.approx(30, abs=1)
+    assert one.results["marketing"].delivered == pytest.approx(10, abs=1)
+
+
+def test_a_named_limit_is_shared_by_all_sources_and_sites(tmp_path):
+    limit = ("providers:\n", "limits:\n  shared: {connections: 2}\nproviders:\n")
+    last = ('mx: "*", per_source: {connections: 20}', 'mx: "*", limits: [shared], per_source: {connections: 2}')
+    one = simulation(tmp_path, limit, last, ("    reserve: 50%\n", ""))
+    for number in range(20):
+        send(one, "marketing", f"mx.site{number}.example", seconds=10.0)
+    send(one, "transactional", "mx.site3.example", at=START + 1, seconds=10.0)
+    one.finish()
+    assert one.now - START == 110  # 21 attempts, two at a time
+    assert one.results["transactional"].last_at == START + 20  # and the higher stream was the next
 
 
 def test_new_connections_are_counted_by_messages_each(tmp_path):
     limits = "per_source: {connections: 1, messages_per_connection: 2, new_connections: 60/min}"
     one = simulation(tmp_path, ("per_source: {connections: 5}", limits))
     for _ in range(10):
-        one.accept(START, "marketing", "mx1.google.com", 0.0, None)
+        send(one, "marketing")
     one.finish()
     assert one.now - START == pytest.approx(4)  # five connections, one a second
 
 
-def test_sources_take_turns_by_weight(tmp_path):
-    sources = ("marketing: {sources: [{name: m1}]}", "marketing: {sources: [{name: m1, weight: 3}, {name: m2}]}")
-    one = simulation(tmp_path, sources)
-    for _ in range(8):
-        one.accept(START, "marketing", "mx1.google.com", 10.0, None)
-    assert {key[0]: door.sent + door.waiting for key, door in one._doors.items()} == {"m1": 6, "m2": 2}
+def test_a_site_keeps_its_source_and_another_takes_over_what_warm_up_leaves(tmp_path):
+    warm = "{name: m1, address: 192.0.2.2, warmup: {started: 2026-09-21, per_hour: 10, factor: 2, until: 1000}}"
+    both = simulation(tmp_path, ("[{name: m1, address: 192.0.2.2}]", f"[{warm}, {{name: m2, address: 192.0.2.3}}]"))
+    for _ in range(30):
+        send(both, "marketing")
+    both.finish()
+    assert sum(both.left.values()) == 30
+    assert both.left.get("m1", 0) in (0, 10)  # m2 where the site is its own, else ten and the rest overflows
+    (tmp_path / "1").mkdir()
+    alone = simulation(tmp_path / "1", ("[{name: m1, address: 192.0.2.2}]", f"[{warm}]"))
+    for _ in range(30):
+        send(alone, "marketing")
+    alone.finish()
+    assert 2 * 3600 <= alone.now - START <= 2 * 3700  # ten an hour
+    assert alone.results["marketing"].delivered == 30
 
 
 def test_trouble_lasts_until_the_time_it_was_seen_to_end(tmp_path):
     one = simulation(tmp_path)
-    one.accept(START, "transactional", "mx.example.org", 0.0, Trouble("delivered", START + 100))
-    one.accept(START, "transactional", "mx.example.org", 0.0, Trouble("bounced", START + 100))
-    one.accept(START, "transactional", "mx.example.org", 0.0, Trouble())
-    one.accept(START, "transactional", "mx.example.org", 0.0, Trouble("bounced", 0.0))
+    later = said(451, START)
+    for answers in (
+        (later, Answer(START + 100, DELIVERED, True)), (later, said(550, START + 100)), (later,), (said(550, START),),
+    ):  # fmt: skip
+        send(one, "transactional", "mx.example.org", answers=answers)
     one.finish()
     result = one.results["transactional"]
     assert (result.delivered, result.bounced, result.expired, result.in_time) == (1, 2, 1, 0)
     assert one.now - START == 86400
 
 
+def test_a_receiver_that_has_too_much_gets_half_as_many_connections(tmp_path):
+    one = simulation(tmp_path)
+    for _ in range(10):
+        send(one, "marketing", seconds=10.0, answers=(said(421, START), Answer(START + 60, DELIVERED, True)))
+    send(one, "transactional", at=START + 20)
+    gate = one.doorways.gates[("192.0.2.2", "gmail")].gate
+    one.finish()
+    assert gate.window < 5
+    assert one.results["marketing"].delivered == 10
+
+
 def test_destinations_nobody_named_are_told_apart_by_site(tmp_path):
     one = simulation(tmp_path)
     hosts = ("mx1.example.org", "mx2.example.org", "example.net", "mx1.google.com", "mx2.google.com")
-    assert len({one._provider(host)[1] for host in hosts}) == 3
+    assert len({one.doorways.terms(host)[0].counted for host in hosts}) == 3
 
 
 def test_quantiles_are_upper_bounds():

@@ -8,9 +8,11 @@ import threading
 import pytest
 
 from relay.config.check import check_all
+from relay.service.gauges import bring_up_to_date
 from relay.service.keyfile import secret_file
+from relay.service.lock import Busy, data_lock
 from relay.service.relay import Relay
-from relay.service.run import Busy, data_lock, rules_of
+from relay.service.run import rules_of
 from relay.service.settings import credential_standings, delivery_settings, fixed_terms, listener_settings
 from relay.service.systemd import Notifier, listen_descriptors
 from relay.smtp.client import StartTls
@@ -185,7 +187,7 @@ def test_a_relay_opens_takes_a_reload_and_stops(tmp_path):
         again = check_all(tmp_path / "relay.yaml")
         relay.take(again.config, rules_of(again), {})
         assert relay.policy().providers[-1].limits.connections == 1
-        await relay.measure()
+        await bring_up_to_date(relay)
         assert b"relay_accounting_gap 0.0" in relay.metrics.render()
         await relay.stop(1)
 

@@ -2,8 +2,9 @@
 
 -- name: put_message
 INSERT INTO message (id, received_at, stream, pool, route, sender, return_path, envid, ret, body_type, utf8,
-                     credential, client, tags, eight_bit, size, header, body, body_size, spooled)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                     credential, client, tags, eight_bit, size, header, body, body_size, spooled, recipients,
+                     body_crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: put_recipient
 INSERT INTO recipient (message, idx, address, domain, notify, orcpt, stream, state, received_at, due_at,
@@ -14,24 +15,35 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?);
 UPDATE tally SET n = n + ?2 WHERE name = ?1;
 
 -- name: end_recipient
-DELETE FROM recipient WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
+DELETE FROM recipient WHERE message = ?1 AND idx = ?2 AND attempts < ?3 AND {allowed};
 
 -- name: defer_recipient
-UPDATE recipient SET attempts = ?3, due_at = ?4, last = CASE WHEN state = 'held' AND last GLOB 'brake *' THEN last ELSE ?5 END, delay_notified = MAX(delay_notified, ?6)
-WHERE message = ?1 AND idx = ?2 AND attempts < ?3;
+UPDATE recipient SET {becomes}, attempts = ?3, due_at = ?4,
+  last = CASE WHEN state = 'held' AND last GLOB 'brake *' AND NOT ?7 THEN last ELSE ?5 END,
+  delay_notified = MAX(delay_notified, ?6)
+WHERE message = ?1 AND idx = ?2 AND attempts < ?3 AND {allowed};
+
+-- name: standing
+SELECT attempts, state, lost FROM recipient WHERE message = ?1 AND idx = ?2;
+
+-- name: note_ended
+INSERT INTO ended (message, n) VALUES (?1, ?2) ON CONFLICT (message) DO UPDATE SET n = n + excluded.n;
+
+-- name: drop_ended
+DELETE FROM ended WHERE message = ?1;
 
 -- name: drop_message
 DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)
-RETURNING spooled, stream, size;  -- not "body IS NULL": SQLite 3.40 answers 0 to that for a NULL in this table
+RETURNING spooled, stream, size, recipients;  -- not "body IS NULL": SQLite 3.40 answers 0 to that for a NULL in this table
 
 -- name: due
-SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified, flow
+SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified, flow, lost
 FROM recipient INDEXED BY recipient_due
 WHERE stream = ?1 AND state = 'queued' AND (due_at, message, idx) > (?2, ?3, ?4) AND due_at <= ?5
 ORDER BY due_at, message, idx LIMIT ?6;
 
 -- name: due_of_part
-SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified, flow
+SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified, flow, lost
 FROM recipient INDEXED BY recipient_part
 WHERE stream = ?1 AND state = 'queued' AND (due_at, message, idx) > (?2, ?3, ?4) AND due_at <= ?5
 AND domain = ?7 AND flow = ?8 ORDER BY due_at, message, idx LIMIT ?6;
@@ -57,9 +69,11 @@ SELECT name FROM found WHERE name IS NOT NULL;
 SELECT name, n FROM tally;
 
 -- name: waiting
-SELECT stream, 'queued', COUNT(*) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream
+SELECT stream, 'queued', COUNT(*), 0 FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream
 UNION ALL
-SELECT stream, 'held', COUNT(*) FROM recipient INDEXED BY recipient_held WHERE state = 'held' GROUP BY stream;
+SELECT stream, 'held', COUNT(*), 0 FROM recipient INDEXED BY recipient_held WHERE state = 'held' GROUP BY stream
+UNION ALL
+SELECT stream, 'lost', 0, COUNT(*) FROM recipient INDEXED BY recipient_lost WHERE lost > 0 GROUP BY stream;
 
 -- name: oldest
 SELECT stream, MIN(received_at) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream;
@@ -73,6 +87,9 @@ SELECT id FROM message INDEXED BY message_spooled WHERE spooled;
 
 -- name: recall
 SELECT key, value FROM state WHERE kind = ?1;
+
+-- name: recall_one
+SELECT value FROM state WHERE kind = ?1 AND key = ?2;
 
 -- name: remember
 INSERT INTO state (kind, key, value) VALUES (?1, ?2, ?3)
@@ -88,3 +105,51 @@ SET value = json_array(json_extract(value, '$[0]') + ?3, json_extract(value, '$[
 
 -- name: count_stock
 SELECT stream, COUNT(*), SUM(size) FROM message GROUP BY stream;
+
+-- name: known_key
+SELECT message, digest FROM once WHERE owner = ?1 AND key = ?2 AND until > ?3;
+
+-- name: keep_key
+INSERT OR REPLACE INTO once (owner, key, message, digest, until) VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- name: forget_keys
+DELETE FROM once WHERE (owner, key) IN (SELECT owner, key FROM once WHERE until <= ?1 ORDER BY until LIMIT ?2);
+
+-- name: check_recipients
+SELECT r.message, r.idx, r.address FROM recipient r
+WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.id = r.message);
+
+-- name: check_messages
+SELECT m.id FROM message m WHERE NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message = m.id);
+
+-- name: check_ended
+SELECT e.message FROM ended e WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.id = e.message);
+
+-- name: check_rows
+SELECT message, address, state, lost, attempts FROM recipient WHERE {wrong};
+
+-- name: check_times
+SELECT message, address, due_at FROM recipient
+WHERE NOT (received_at <= ?1 AND due_at <= ?1 AND due_at >= received_at - ?2);
+
+-- name: check_sums
+SELECT id, recipients, waiting, ended FROM (
+  SELECT m.id, m.recipients, (SELECT COUNT(*) FROM recipient r WHERE r.message = m.id) AS waiting,
+         COALESCE((SELECT n FROM ended e WHERE e.message = m.id), 0) AS ended
+  FROM message m WHERE m.recipients > 0)
+WHERE recipients <> waiting + ended;
+
+-- name: check_spooled
+SELECT id, body_size, body_crc FROM message WHERE spooled;
+
+-- name: check_inline
+SELECT id, body, body_size, body_crc FROM message WHERE NOT spooled;
+
+-- name: check_there
+SELECT 1 FROM message WHERE id = ?1;
+
+-- name: spooled_bytes
+SELECT COALESCE(SUM(body_size), 0) FROM message WHERE spooled;
+
+-- name: hold_restored
+UPDATE recipient SET state = 'held', last = CASE WHEN last = '' THEN ?1 ELSE ?1 || '; before: ' || last END;

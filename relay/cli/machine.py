@@ -29,7 +29,7 @@ class Program:
         self.log = log
         with log.open("ab") as output:
             settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **options}
-            self.process = subprocess.Popen(list(command), start_new_session=True, **settings)
+            self.process = subprocess.Popen(list(command), start_new_session=True, **settings)  # noqa: S603 (a command of ours)
         self.pid = self.process.pid
 
     def wait_until(self, question: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tests.internet.behaviour import Provider
 from tests.internet.memory import Memory
@@ -71,6 +72,7 @@ class Client:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self.answer_s = 0.0
 
     @classmethod
     async def connect(cls, port: int) -> Client:
@@ -80,13 +82,16 @@ class Client:
         await client._say(b"EHLO app.example.com\r\n", b"250")
         return client
 
-    async def send(self, recipient: str, message: bytes) -> float:
-        """One transaction; returns time.monotonic() of its 250."""
-        await self._say(b"MAIL FROM:<%s>\r\n" % SENDER.encode(), b"250")
+    async def send(self, recipient: str, message: bytes, sender: str = SENDER) -> float:
+        """One transaction; returns time.monotonic() of its 250. `answer_s` is then what the 250 took from the moment
+        the whole message was written."""
+        await self._say(b"MAIL FROM:<%s>\r\n" % sender.encode(), b"250")
         await self._say(b"RCPT TO:<%s>\r\n" % recipient.encode(), b"250")
         await self._say(b"DATA\r\n", b"354")
+        begun = time.monotonic()
         await self._say(message + b".\r\n", b"250")
-        return time.monotonic()
+        self.answer_s = time.monotonic() - begun
+        return begun + self.answer_s
 
     async def quit(self) -> None:
         """Ends the session."""
@@ -108,25 +113,36 @@ class Client:
             raise Refusal(f"expected {wanted.decode()}, got {line.decode(errors='replace').strip() or 'the end'}")
 
 
-def message(number: int, size: int) -> bytes:
+def message(number: int, size: int, sender: str = SENDER) -> bytes:
     """A message of about that many bytes on the wire, its own number in it."""
-    head = (f"From: <{SENDER}>\r\nTo: <{RECIPIENT}>\r\nSubject: your code is {number:06d}\r\n"
+    head = (f"From: <{sender}>\r\nTo: <{RECIPIENT}>\r\nSubject: your code is {number:06d}\r\n"
             f"Date: Sat, 28 Feb 2026 12:00:00 +0000\r\nMessage-ID: <{number}@app.example.com>\r\n\r\n")  # fmt: skip
     return head.encode() + (b"x" * 70 + b"\r\n") * max(1, (size - len(head)) // 72)
 
 
-async def send_many(port: int, *, count: int, size: int, sessions: int, keep: bool) -> None:
-    """That many messages by so many sessions at a time, on kept connections or a connection a message.
-    Raises Refusal or OSError."""
-    numbers = iter(range(count))
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many messages of `size` bytes from `sender` by `sessions` at a time, on kept connections or one each."""
+
+    count: int
+    size: int
+    sessions: int
+    keep: bool
+    sender: str = SENDER
+
+
+async def send_many(port: int, load: Load, answered: Callable[[float], None] = lambda _: None) -> None:
+    """Sends a load; `answered` hears of each 250 how many seconds it took. Raises Refusal or OSError."""
+    numbers = iter(range(load.count))
 
     async def session() -> None:
         client: Client | None = None
         try:
             for number in numbers:
                 client = client or await Client.connect(port)
-                await client.send(f"{number}{RECIPIENT}", message(number, size))
-                if not keep:
+                await client.send(f"{number}{RECIPIENT}", message(number, load.size, load.sender), load.sender)
+                answered(client.answer_s)
+                if not load.keep:
                     await client.quit()
                     client = None
             if client is not None:
@@ -137,5 +153,5 @@ async def send_many(port: int, *, count: int, size: int, sessions: int, keep: bo
                     client.close()
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(sessions):
+        for _ in range(load.sessions):
             group.create_task(session())
