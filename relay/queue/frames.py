@@ -149,7 +149,7 @@ TYPES = (
     bool, bool, int, int, str,
     int, list,
 )  # fmt: skip
-OPTIONAL = (15, 29)  # facts and idempotency key may be None
+OPTIONAL = (15, 28)  # facts and idempotency key may be None
 ONCE = [str, str, str, float]
 
 

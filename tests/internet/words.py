@@ -28,7 +28,7 @@ def said(provider: str, rule: str) -> str:
 def shipped(provider: str, mx: str, *, lasting: str, **per_source: Any) -> dict[str, Any]:
     """A shipped provider's entry for other MX names: rules and words as they are, but what they lead to ends after
     `lasting`, and a threshold is met by the first reply: a test has seconds where providers have hours."""
-    entry = deepcopy(_providers()[provider])
+    entry: dict[str, Any] = deepcopy(_providers()[provider])
     entry["mx"] = mx
     entry["per_source"] = {**entry["per_source"], "tls": "opportunistic", **per_source}
     for rule in entry.get("replies", []):

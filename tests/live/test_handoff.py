@@ -97,9 +97,9 @@ async def opened(folder, stored=lambda message, places: None, committed=lambda s
             await asyncio.wait_for(handoff.ready.wait(), 10)
             yield OverSocket(store, handoff, engine, takeover)
         finally:
-            await handoff.close()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            await handoff.close()
             await takeover.close()
             while takeover.guests:
                 await takeover.changed(5)

