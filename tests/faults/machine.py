@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.peers.relay import Relay
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -19,3 +21,11 @@ def resident_mb(pid: int, *, peak: bool = False) -> float:
     name = "VmHWM:" if peak else "VmRSS:"
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
+
+
+def processes(one: Relay) -> dict[str, int]:
+    """Name to process id of all that the relay is: the one that was started, the engine, the fronts."""
+    now = one.status()
+    assert one.program is not None
+    found = {"all": one.program.process.pid, "engine": now["pid"]}
+    return found | {f"front-{row['number']}": row["pid"] for row in now["fronts"]}

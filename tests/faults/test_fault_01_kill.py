@@ -15,18 +15,12 @@ import pytest
 from relay.cli.failure import Failed
 from tests.faults.form import rounds, within
 from tests.faults.load import clients, numbers
+from tests.faults.machine import processes
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 ROUNDS = rounds(2, 170)  # 4 × 170: front, engine, both, and the one process
 CONNECTIONS = 10
 VICTIMS = [("all", 0), ("front", 2), ("engine", 2), ("all", 2)]
-
-
-def processes(one):
-    """Name to process id of all that the relay is: the one that was started, the engine, the fronts."""
-    now = one.status()
-    found = {"all": one.program.process.pid, "engine": now["pid"]}
-    return found | {f"front-{row['number']}": row["pid"] for row in now["fronts"]}
 
 
 def kill(one, victim):

@@ -14,6 +14,7 @@ import pytest
 from tests.faults.cuts import LARGE_EVERY, Found, World, look_at_copy
 from tests.faults.form import rounds
 from tests.faults.load import clients, numbers
+from tests.faults.machine import processes
 
 pytestmark = pytest.mark.peers
 COPIES = rounds(4, 100)
@@ -28,14 +29,16 @@ def test_a_copy_of_the_live_files_is_clean(relay, receive, note):
     with clients(one, large_every=LARGE_EVERY) as load:
         for _ in range(COPIES):
             time.sleep(dice.uniform(0.2, 0.6))  # the moment is the experiment
-            answered = load.answered
-            os.kill(one.program.process.pid, signal.SIGSTOP)
+            answered, pids = load.answered, set(processes(one).values())
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
             world = World({})
             world.answered, world.delivered = set(answered), set(numbers(server.seen.messages))
             try:
                 look_at_copy(one.home / "data", found, world)
             finally:
-                os.kill(one.program.process.pid, signal.SIGCONT)
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
             found.cuts, found.accepted = found.cuts + 1, found.accepted + len(answered)
     one.idle()
     note("3 copy of the live files", rounds=found.cuts, accepted=found.accepted, lost=len(found.lost),

@@ -100,7 +100,7 @@ def test_a_message_that_is_larger_than_the_room(relay, receive):
         smtp.send(message("large.1", 3_000_000) + b".\r\n")
         code, words = smtp.getreply()
     assert (code, words[:5]) == (452, b"4.3.1")
-    assert not list((one.home / "data" / "spool" / "tmp").iterdir())
+    assert not [file for file in (one.home / "data" / "spool" / "tmp").rglob("*") if file.is_file()]
     faults.fill_disk(full=False)
 
 
