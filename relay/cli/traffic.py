@@ -8,11 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tests.internet.behaviour import Provider
-from tests.internet.memory import Memory
-from tests.internet.session import Session
-
 SENDER, RECIPIENT = "a@example.com", "b@example.net"
+BODY_END, LINE_END = b"\r\n.\r\n", b"\r\n"
 
 
 class Refusal(Exception):
@@ -23,48 +20,73 @@ class Sink:
     """Takes everything; calls `arrived(recipient, message, at)` for each, at = time.monotonic() of its last byte."""
 
     def __init__(self, arrived: Callable[[str, bytes, float], None]) -> None:
-        self._log = _Arrivals(arrived)
-        self._memory = Memory(Provider("sink", ()))
+        self._arrived = arrived
         self._server: asyncio.Server | None = None
-        self._sessions: list[Session] = []
+        self._sessions: set[asyncio.Transport] = set()
 
     async def start(self, port: int) -> None:
         """Listens on 127.0.0.1."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._session, "127.0.0.1", port, backlog=1000, reuse_address=True)
-
-    def _session(self) -> Session:
-        self._sessions.append(Session("sink", self._memory, self._log))
-        return self._sessions[-1]
+        self._server = await loop.create_server(
+            lambda: _Session(self._arrived, self._sessions), "127.0.0.1", port, backlog=1000, reuse_address=True
+        )
 
     async def stop(self) -> None:
         """Closes the port and every connection."""
         if self._server is not None:
             self._server.close()
-        for session in self._sessions:
-            session.transport.abort()
+        for transport in list(self._sessions):
+            transport.abort()
         await asyncio.sleep(0)  # lets them go
 
 
-class _Arrivals:
-    """The log of a sink: of messages only."""
+class _Session(asyncio.Protocol):
+    """One connection to the sink: commands line by line, a message up to its dot."""
 
-    def __init__(self, arrived: Callable[[str, bytes, float], None]) -> None:
-        self._arrived = arrived
-
-    def opened(self, at: float, host: str, client: str) -> int:
-        return 0
-
-    def closed(self, at: float, session: int) -> None:
-        pass
-
-    def refused(self, at: float, session: int, phase: str, reply: str) -> None:
-        raise AssertionError(f"a sink refuses nothing, yet it said {reply}")
-
-    def received(
-        self, at: float, session: int, sender: str, recipients: list[str], answered: float, message: bytes
+    def __init__(
+        self, arrived: Callable[[str, bytes, float], None], sessions: set[asyncio.Transport]
     ) -> None:  # fmt: skip
-        self._arrived(recipients[-1], message, at)
+        self._arrived, self._sessions = arrived, sessions
+        self._held, self._in_body, self._recipient = b"", False, ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._sessions.add(transport)
+        transport.write(b"220 sink ESMTP\r\n")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sessions.discard(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._held += data
+        replies = []
+        while (end := self._held.find(BODY_END if self._in_body else LINE_END)) >= 0:
+            if self._in_body:
+                message, self._held = self._held[2 : end + 2], self._held[end + 5 :]
+                self._in_body = False
+                self._arrived(self._recipient, message, time.monotonic())
+                replies.append(b"250 2.0.0 Ok\r\n")
+            else:
+                line, self._held = self._held[:end], self._held[end + 2 :]
+                replies.append(self._answer(line))
+        self._transport.write(b"".join(replies))
+        if replies and replies[-1].startswith(b"221"):
+            self._transport.close()
+
+    def _answer(self, line: bytes) -> bytes:
+        match line[:4].upper():
+            case b"EHLO":
+                return b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+            case b"RCPT":
+                self._recipient = line.partition(b"<")[2].partition(b">")[0].decode()
+            case b"DATA":
+                self._in_body = True
+                self._held = LINE_END + self._held  # so that a dot in the first line ends it too
+                return b"354 go ahead\r\n"
+            case b"QUIT":
+                return b"221 2.0.0 Bye\r\n"
+        return b"250 2.0.0 Ok\r\n"
 
 
 class Client:

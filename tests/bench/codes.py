@@ -19,7 +19,7 @@ from typing import TextIO
 
 import uvloop
 
-from tests.bench.wire import Client, Refusal, message
+from relay.cli.traffic import Client, Refusal, message
 
 DOMAIN, SIZE = "codes.test", 1024
 

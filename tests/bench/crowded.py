@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.bench.machine import Program, Trouble, free_port, listens
+from relay.cli.machine import Program, Trouble, free_port, listens
 from tests.bench.servers import DOMAIN, MASTER, ROOT, Server, found, ready, stop_postfix
 from tests.internet.internet import Internet
 

@@ -28,10 +28,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `python tests/bench/flood.py` from anywhere
 
+from relay.cli.machine import Program, Trouble, describe
 from tests.bench import codes
 from tests.bench.codes import DOMAIN, Late, Sent, lateness
 from tests.bench.crowded import SERVERS
-from tests.bench.machine import Program, Trouble, describe
 from tests.bench.servers import ROOT, Server, why_no_postfix
 from tests.bench.source import Campaign
 from tests.internet.behaviour import Provider, crowd, domains_of

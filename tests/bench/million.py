@@ -30,6 +30,8 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `python tests/bench/million.py` from anywhere
 
+from relay.cli.machine import Trouble, describe
+from relay.cli.traffic import Client, message
 from relay.core.content import Content, MemoryBody
 from relay.core.envelope import Envelope, Recipient
 from relay.core.ids import message_id
@@ -39,10 +41,8 @@ from relay.queue.opening import open_writer
 from relay.queue.spool import Spool
 from relay.queue.writing import Group, write_group
 from tests.bench.crowded import launch, prepare_relay
-from tests.bench.machine import Trouble, describe
 from tests.bench.servers import Server
 from tests.bench.source import Campaign, send
-from tests.bench.wire import Client, message
 from tests.internet.behaviour import Provider
 from tests.internet.internet import Internet
 from tests.peers.place import Place
