@@ -27,7 +27,7 @@ README.md goes on from here to production.
 endef
 export NEXT
 
-.PHONY: run test coverage lint types bench simulate crash schemas freeze clean help
+.PHONY: run test coverage lint types bench simulate crash fuzz schemas freeze clean help
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -61,10 +61,15 @@ simulate: $(VENV)/installed-test  ## the scheduler on a virtual clock, a million
 crash: $(VENV)/installed-test  ## SIGKILL under load, 50 rounds: nothing answered 250 is lost
 	RELAY_CRASH_ROUNDS=50 RELAY_REQUIRE_PEERS=1 $(BIN)/pytest -rP tests/peers/test_e2e_crash.py $(ARGS)
 
+fuzz: $(VENV)/installed-fuzz  ## random conversations and inputs for every parser, SECONDS each (60), guided by coverage
+	RELAY_FUZZ=20 $(BIN)/pytest tests/hostile/test_model.py tests/fuzz --timeout 3600 -q
+	@for target in $(or $(TARGETS),$(patsubst tests/fuzz/targets/%.py,%,$(wildcard tests/fuzz/targets/[a-z]*.py))); do \
+	  $(BIN)/python -m tests.fuzz.run $$target $(or $(SECONDS),60) var/fuzz || exit 1; done
+
 schemas: $(VENV)/installed  ## write the JSON Schemas of config and policies again
 	$(BIN)/python -m relay.config.schema
 
-freeze: $(VENV)/installed-test  ## write constraints.txt from this environment
+freeze: $(VENV)/installed-fuzz  ## write constraints.txt from this environment
 	@{ echo '# Exact versions for `make run` and `make test`; written by `make freeze` from a tested environment.'; \
 	  { $(BIN)/python -m pip freeze --exclude-editable --exclude smtp-relay; grep '^setuptools==' constraints.txt; } \
 	  | LC_ALL=C sort -f; } > constraints.new && mv constraints.new constraints.txt
@@ -88,6 +93,11 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/installed
 	@echo "installing what the tests need"
 	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-fuzz: pyproject.toml constraints.txt | $(VENV)/installed-test
+	@echo "installing atheris"
+	@$(PIP) install --editable '.[test,fuzz]'
 	@touch $@
 
 # Two keys of different kinds sign every message: RSA for everyone, Ed25519 (RFC 8463) for those who read it.

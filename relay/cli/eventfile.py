@@ -28,7 +28,8 @@ class EventFilter:
 
     def matches(self, row: dict[str, Any]) -> bool:
         """Whether one event is meant."""
-        if row.get("time", 0.0) < self.since:
+        written = row.get("time", 0.0)
+        if not isinstance(written, int | float) or written < self.since:
             return False
         for name in ("event", "stream", "recipient", "sender", "message"):
             glob = getattr(self, name)
@@ -106,6 +107,6 @@ def _parsed(line: bytes, which: EventFilter) -> list[dict[str, Any]]:
     """The event of a line if it matches; a torn line (a crash in the middle of it) is none."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [row] if isinstance(row, dict) and which.matches(row) else []

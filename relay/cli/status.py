@@ -36,11 +36,26 @@ def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
             ("listener", "address", "connections"),
             [(one["name"], one["bind"], one["connections"]) for one in now["listeners"]],
         )
+        _show_fronts(now.get("fronts") or [])
         _show_objectives(now.get("objectives") or {})
         for problem in now["reload_problems"]:
             print(f"last reload failed: {clean(problem)}")
     if now["ready"] or now["gap"]:
         raise typer.Exit(1)
+
+
+def _show_fronts(fronts: list[dict[str, Any]]) -> None:
+    """One line for each process that takes mail; nothing for a relay in one process."""
+    if fronts:
+        print()
+        show_table(
+            ("front", "pid", "takes mail", "running", "started again", "connections"),
+            [
+                (one["number"], one["pid"] or "-", "yes" if one["takes_mail"] else "no", ago(one["since"]),
+                 one["restarts"], one["connections"])
+                for one in fronts
+            ],
+        )  # fmt: skip
 
 
 def _show_objectives(objectives: dict[str, Any]) -> None:

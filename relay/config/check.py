@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from relay.config.crosscheck import config_notes, unheard
+from relay.config.files import Files
 from relay.config.model import Config
 from relay.config.paths import read_secret
 from relay.config.read import load_config, load_policies, read_yaml
@@ -34,6 +35,7 @@ class CheckReport:
     config: Config | None = None
     policy: Policy | None = None
     credentials: dict[str, Credential] = field(default_factory=dict)
+    files: Files = field(default_factory=Files)
 
     @property
     def ok(self) -> bool:
@@ -44,17 +46,14 @@ class CheckReport:
 def check_all(path: Path | str, *, now: datetime | None = None) -> CheckReport:
     """The report on a config file and all it refers to. `now` (aware) is what certificates are held
     against."""
-    report = CheckReport()
-    report.config, problems = load_config(path)
-    report.problems += problems
+    report = read_rules(path, Files())
     config = report.config
     if config is None:
         report.problems += _policies_of(Path(path))
         return report
     report.notes += config_notes(config)
-    names = _credentials(report, config)
-    report.policy, problems = load_policies(config.policies, config, credentials=names)
-    report.problems += problems
+    if config.credentials is not None and config.credentials.exists():
+        _permissions(report, config.credentials)
     if report.policy:
         _check_streams(report, config, report.policy)
         for stream in report.policy.streams.values():
@@ -65,6 +64,18 @@ def check_all(path: Path | str, *, now: datetime | None = None) -> CheckReport:
     _check_certificate(report, config, now or datetime.now(UTC))
     report.problems = sorted(set(report.problems))
     report.notes = sorted(set(report.notes))
+    return report
+
+
+def read_rules(path: Path | str, files: Files) -> CheckReport:
+    """The first part of the report: config, credentials and policies as these files say."""
+    report = CheckReport(files=files)
+    report.config, problems = load_config(path, files)
+    report.problems += problems
+    if report.config is not None:
+        names = _credentials(report, report.config)
+        report.policy, problems = load_policies(report.config.policies, report.config, credentials=names, files=files)
+        report.problems += problems
     return report
 
 
@@ -82,11 +93,10 @@ def _credentials(report: CheckReport, config: Config) -> frozenset[str] | None:
     if config.credentials is None:
         return frozenset()
     try:
-        text = read_secret(config.credentials)
+        text = read_secret(config.credentials, report.files)
     except ValueError as error:
         report.problems.append(_at(config, str(error), "", "credentials"))
         return None
-    _permissions(report, config.credentials)
     report.credentials, problems = parse_credentials(text, config.credentials.name)
     report.problems += [Problem(one.file, one.line, one.column, one.message, one.hint) for one in problems]
     return None if problems else frozenset(report.credentials)

@@ -3,6 +3,7 @@ directory; names of attributes that differ from their keys end in the unit."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,18 +45,30 @@ Host = Annotated[
 ]
 
 
+MOST_FRONTS = 64
+
+
 def parse_workers(value: Any) -> int:
-    """0, one process for everything; the only number there is in this release."""
-    if value == "auto" or (value == 0 and not isinstance(value, bool)):
-        return 0
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError("more than one process comes with a later release; allowed: auto, 0")
-    raise ValueError(f"{shown(value)} is no number of processes; allowed: auto, 0")
+    """How many fronts: 0, one process for everything; `auto`: by the processors there are."""
+    if value == "auto":
+        return usual_fronts(len(os.sched_getaffinity(0)))
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_FRONTS:
+        return value
+    raise ValueError(f"{shown(value)} is no number of fronts; allowed: auto, 0 (one process) to {MOST_FRONTS}")
+
+
+def usual_fronts(processors: int) -> int:
+    """What `auto` means (docs/decisions/0012-fronts-and-engine.md): one process on one processor, else a front
+    for each, at most 8; the engine, which is one, is busy by then."""
+    return 0 if processors < 2 else min(processors, 8)
 
 
 Workers = Annotated[
-    int, BeforeValidator(parse_workers), WithJsonSchema({"enum": ["auto", 0], "description": "one process"})
-]
+    int, BeforeValidator(parse_workers), WithJsonSchema({
+        "anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": MOST_FRONTS}],
+        "description": "fronts beside the engine; 0: one process; auto: by the number of processors",
+    })
+]  # fmt: skip
 
 
 class Listener(Entry):
@@ -188,7 +201,7 @@ class Config(Entry):
     metrics: Metrics = Metrics()
     control: Control = Control()
     events: Events = Events()
-    workers: Workers = 0
+    workers: Workers = Field(default_factory=lambda: parse_workers("auto"))
     drain_s: Wait = Field(default=30.0, alias="drain")
     idempotency_window_s: Wait = Field(default=86400.0, alias="idempotency_window")
     memory_budget_bytes: Size = Field(default=64 << 20, alias="memory_budget", ge=1 << 20)
@@ -234,6 +247,11 @@ class Config(Entry):
     def control_socket(self) -> Path:
         """The Unix socket of the control interface."""
         return self.control.socket or self.data / "control.sock"
+
+    @property
+    def handoff_socket(self) -> Path:
+        """The Unix socket on which fronts reach the engine."""
+        return self.data / "handoff.sock"
 
     @property
     def events_dir(self) -> Path:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SecretStr, ValidationInfo, WithJsonSchema
 
+from relay.config.files import Files
 from relay.policy.quantities import shown
 
 MAX_SECRET_BYTES = 65536
@@ -44,13 +45,13 @@ def secret(value: Any, info: ValidationInfo) -> SecretStr:
     return _filled(read_secret(path), f"the file {path}")
 
 
-def read_secret(path: Path) -> str:
+def read_secret(path: Path, files: Files | None = None) -> str:
     """The text of a small file without its last line end; raises ValueError saying why not."""
+    files = files or Files()
     try:
-        if not path.is_file():
+        if not files.is_file(path):
             raise ValueError(f"there is no file {path}; create it, readable by the relay alone")
-        with path.open("rb") as file:
-            data = file.read(MAX_SECRET_BYTES + 1)
+        data = files.read(path, MAX_SECRET_BYTES + 1)
         if len(data) > MAX_SECRET_BYTES:
             raise ValueError(f"the file {path} is too large for a secret")
         return data.decode().rstrip("\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from relay.config.crosscheck import check_config
+from relay.config.files import Files
 from relay.config.model import Config
 from relay.policy.build import build_policy
 from relay.policy.model import Policy
@@ -14,11 +15,11 @@ from relay.policy.validate import nearest, validate
 MAX_FILES = 200
 
 
-def load_config(path: Path | str) -> tuple[Config | None, list[Problem]]:
+def load_config(path: Path | str, files: Files | None = None) -> tuple[Config | None, list[Problem]]:
     """The settings of the file, or None and all that is wrong with it. Relative paths in it are taken from
     its folder."""
     path = Path(path)
-    node, problems = read_yaml(path, str(path))
+    node, problems = read_yaml(path, str(path), files)
     if node is None:
         return None, problems or [Problem(str(path), 1, 1, "the file is empty", "see config/quickstart.yaml")]
     config, mistakes = validate(Config, node, str(path), context={"folder": path.parent})
@@ -30,15 +31,16 @@ def load_config(path: Path | str) -> tuple[Config | None, list[Problem]]:
 
 
 def load_policies(
-    folder: Path | str, config: Config | None = None, *, credentials: frozenset[str] | None = None
-) -> tuple[Policy | None, list[Problem]]:
+    folder: Path | str, config: Config | None = None, *, credentials: frozenset[str] | None = None,
+    files: Files | None = None,
+) -> tuple[Policy | None, list[Problem]]:  # fmt: skip
     """The policy of all *.yaml files of the folder, or None and all that is wrong with them. With `config`
     (and the names of `credentials`) rules that name what does not exist are found too."""
     folder = Path(folder)
-    files, problems = policy_files(folder)
+    paths, problems = policy_files(folder, files)
     trees: dict[str, Node] = {}
-    for path in files:
-        node, mistakes = read_yaml(path, path.name)
+    for path in paths:
+        node, mistakes = read_yaml(path, path.name, files)
         problems += mistakes
         if node:
             trees[path.name] = node
@@ -52,20 +54,20 @@ def load_policies(
     return (None if problems else policy), sorted(problems)
 
 
-def policy_files(folder: Path) -> tuple[list[Path], list[Problem]]:
+def policy_files(folder: Path, files: Files | None = None) -> tuple[list[Path], list[Problem]]:
     """The policy files of a folder in the order of their names. A link that leads out of the folder is
     refused: what is read must be what an operator put there."""
+    files = files or Files()
     try:
-        names = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
-        root = folder.resolve(strict=True)
+        names = sorted(path for path in files.names(folder) if path.suffix in (".yaml", ".yml"))
+        outside = [path for path in names if not files.inside(path, folder)]
     except OSError as error:
         return [], [
             Problem(str(folder), 0, 0, f"the folder cannot be read: {error.strerror}", "see `policies:`")
         ]
     problems = [
         Problem(path.name, 0, 0, "leads out of the policies folder", "copy the file into the folder")
-        for path in names
-        if not path.resolve().is_relative_to(root)
+        for path in outside
     ]
     if not names:
         problems.append(
@@ -76,13 +78,13 @@ def policy_files(folder: Path) -> tuple[list[Path], list[Problem]]:
     return [] if problems else names, problems
 
 
-def read_yaml(path: Path, name: str) -> tuple[Node | None, list[Problem]]:
+def read_yaml(path: Path, name: str, files: Files | None = None) -> tuple[Node | None, list[Problem]]:
     """The tree of a file (None when empty) and what is wrong with it; `name` is what problems call it."""
+    files = files or Files()
     try:
-        if not path.is_file():
+        if not files.is_file(path):
             return None, [Problem(name, 0, 0, "there is no such file", f"looked at {path.absolute()}")]
-        with path.open("rb") as file:
-            data = file.read(4 * MAX_CHARACTERS + 1)
+        data = files.read(path, 4 * MAX_CHARACTERS + 1)
         return load(data.decode(), name)
     except OSError as error:
         return None, [Problem(name, 0, 0, f"cannot be read: {error.strerror}", "check its permissions")]

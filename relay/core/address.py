@@ -82,6 +82,8 @@ def _parse_rare(text: str, *, null: bool, utf8: bool) -> tuple[str, str]:
 def _split_path(text: str, bad: str) -> tuple[str, str]:
     """What is between the angle brackets and what follows them; quoted strings may hold brackets."""
     if not text.startswith("<"):
+        if not text:  # a program whose sender is unset would otherwise never hear of a bounce
+            raise AddressError("an address is missing; the null sender is written <>", bad)
         return _split_bare(text)
     match = re.compile(r'<((?:"(?:[^"\\]|\\.)*+"|[^"<>])*+)>', re.DOTALL).match(text)
     if match is None:

@@ -26,9 +26,10 @@ class Prepared:
     is the reverse-path to use outwards, "" for null. `due_at` and `received_at` are Unix seconds (UTC).
     A message with `held` waits for an operator; `held_by` says which brake holds it, or why. `origin` names the
     message in the queue it was taken over from: no second one with the same is taken. `listener`, `priority` (its
-    stream's, for the order of commits) and `facts` (what the policies looked at, for the event log:
-    `policy.recorded`) are known only while it is fresh, as is `once`, which the store keeps apart. A message with
-    `due_at` after `received_at` is to be sent then, and not before."""
+    stream's, for the order of commits), `facts` (what the policies looked at, for the event log:
+    `policy.recorded`) and `came_bytes` (its size as it came in, which quotas count) are known only while it is
+    fresh, as is `once`, which the store keeps apart. A message with `due_at` after `received_at` is to be sent then,
+    and not before."""
 
     id: str
     received_at: float
@@ -47,6 +48,7 @@ class Prepared:
     origin: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] | None = None
+    came_bytes: int = 0
     once: Once | None = None
     content: Content = field(repr=False, kw_only=True)
 

@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from relay.core.envelope import Client
 from relay.core.pattern import Pattern, compile_pattern
@@ -32,8 +33,35 @@ MAX_PASSWORD_BYTES = 1024
 NO_ACCOUNT = HASHER.hash(secrets.token_urlsafe())  # an unknown account costs what a known one costs
 
 
+class Guessing(Protocol):
+    """A Backoff, of this process or of all."""
+
+    async def wait_s(self, keys: tuple[str, ...]) -> float | None: ...
+
+    def failed(self, keys: tuple[str, ...]) -> None: ...
+
+    def succeeded(self, key: str) -> None: ...
+
+
+class Guesses:
+    """The Backoff of this process."""
+
+    def __init__(self, backoff: Backoff, clock: Callable[[], float]) -> None:
+        self._backoff, self._clock = backoff, clock
+        self.succeeded = backoff.succeeded
+
+    async def wait_s(self, keys: tuple[str, ...]) -> float | None:
+        """Seconds until a password may be checked; None: not now."""
+        return self._backoff.wait_s(keys, self._clock())
+
+    def failed(self, keys: tuple[str, ...]) -> None:
+        """Counts a wrong password."""
+        self._backoff.failed(keys, self._clock())
+
+
 class Access:
-    """Credentials and rights shared by all listeners. `senders`: globs by listener name."""
+    """Credentials and rights shared by all listeners. `senders`: globs by listener name; `guesses` counts wrong
+    passwords, here unless somebody else does it for several processes."""
 
     def __init__(
         self,
@@ -42,10 +70,12 @@ class Access:
         senders: Mapping[str, tuple[str, ...]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         threads: int = 2,
+        guesses: Guessing | None = None,
     ) -> None:
         self.credentials: Mapping[str, Credential] = {}
         self.senders: Mapping[str, tuple[str, ...]] = {}
         self.backoff = Backoff()
+        self.guesses = guesses or Guesses(self.backoff, clock)
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._proved: OrderedDict[bytes, float] = OrderedDict()
@@ -73,7 +103,7 @@ class Access:
         if credential and self._is_proved(proof) and _at_home(credential, address):
             return credential
         keys = (f"a:{neighbourhood(address)}", f"n:{name[:128]}")
-        wait_s = self.backoff.wait_s(keys, self._clock())
+        wait_s = await self.guesses.wait_s(keys)
         if wait_s is None or self._waiting >= MAX_CHECKS_WAITING:
             raise Refused("auth-throttled")
         await asyncio.sleep(wait_s)
@@ -83,11 +113,11 @@ class Access:
         finally:
             self._waiting -= 1
         if not right or credential is None or not _at_home(credential, address):
-            self.backoff.failed(keys, self._clock())
+            self.guesses.failed(keys)
             raise Refused("auth-failed")
         if self.credentials.get(name) is credential:  # not when a reload took it away meanwhile
             self._remember(proof)
-        self.backoff.succeeded(keys[1])
+        self.guesses.succeeded(keys[1])
         return credential
 
     async def _check(self, hashed: str, password: str) -> bool:

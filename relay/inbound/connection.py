@@ -78,7 +78,7 @@ class Connection(SMTP):
             self._note(refused.reason, refused.reply)
             if self.settings.tls != "implicit":
                 self.transport.write(encode(refused.reply))
-            self._close()
+            self._close(patiently=False)
             return
         super().connection_made(transport)
 
@@ -93,13 +93,20 @@ class Connection(SMTP):
 
     def eof_received(self) -> bool | None:
         """A client may close its half and still read our replies; what it sent is worked off."""
-        return super(SMTP, self).eof_received()
+        going_on = super(SMTP, self).eof_received()
+        return going_on and not self._closing
 
-    def _close(self) -> None:
-        """Closes when the last reply is out; a client that does not read it is cut off after CLOSE_S."""
+    def _close(self, *, patiently: bool = True) -> None:
+        """Closes when the last reply is out; a client that does not read it is cut off after CLOSE_S.
+
+        Patiently: while a client is still sending only our half is closed. The kernel answers bytes that nobody
+        will read with RST, and that takes replies away that are on their way, a 250 among them."""
         self._closing = True
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.close()
+            if patiently and self._input() and self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:
+                self.transport.close()
             self._deadline = self.loop.time() + CLOSE_S
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()
@@ -127,7 +134,7 @@ class Connection(SMTP):
         self._note(reason, answer)
         self.transport.write(b"".join(self._unsent) + encode(answer))
         self._unsent.clear()
-        self._close()
+        self._close(patiently=False)
 
     def _note(self, reason: str, answer: Reply, *, sender: str = "") -> None:
         self.reception.refused(reason, answer, client=self.peer, sender=sender)

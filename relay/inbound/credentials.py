@@ -29,6 +29,7 @@ import yaml
 
 from relay.core.pattern import compile_pattern
 from relay.core.quota import Pace
+from relay.inbound.nesting import trick
 from relay.inbound.settings import Network
 from relay.policy.quantities import parse_duration
 from relay.policy.quota import parse_pace
@@ -106,8 +107,8 @@ def parse_credentials(text: str, file: str) -> tuple[dict[str, Credential], list
         reader.problems.append(CredentialProblem(file, 1, 1, f"file is larger than {MAX_FILE_BYTES} bytes"))
         return {}, reader.problems
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            reader.problems.append(CredentialProblem(file, 1, 1, "aliases (*name) are not allowed here"))
+        if found := trick(text):
+            reader.problems.append(CredentialProblem(file, 1, 1, found))
             return {}, reader.problems
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
@@ -275,8 +276,7 @@ def _as_dict(credential: Credential) -> dict[str, object]:
     row |= {"senders": list(credential.senders), "stream": credential.stream}
     row |= {"streams": list(credential.streams), "networks": [str(net) for net in credential.networks]}
     row |= {"rate": credential.rate.text if credential.rate else "", "daily": credential.daily}
-    row |= {"send_ahead": credential.send_ahead}
-    row |= {"note": credential.note, "created": credential.created}
+    row |= {"send_ahead": credential.send_ahead, "note": credential.note, "created": credential.created}
     return {key: value for key, value in row.items() if value}
 
 

@@ -10,7 +10,7 @@ when the message is not stored after all.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.core.envelope import Client, Submission
@@ -68,37 +68,37 @@ class Passage:
     account: Account | None = None
 
 
-class Gatekeeper:
-    """One for the process. `stock` is what the queue holds; `allowances` are by "credential NAME" and
-    "listener NAME"; `ways` says by stream how to reach it; `signing` which domains sign for a From domain."""
+class Gate:
+    """The questions that a message answers by itself. `ways` says by stream how to reach it; `signing` which
+    domains sign for a From domain. What is counted over many messages is up to who keeps the gate."""
 
     def __init__(
-        self, *, policy: Callable[[], Policy], stock: Callable[[], Stock], disk: Disk, signing: Signing,
-        publish: Callable[[Event], None], clock: Callable[[], float],
-        allowances: Mapping[str, Allowance], ways: Mapping[str, str],
+        self, *, policy: Callable[[], Policy], signing: Signing, publish: Callable[[Event], None],
+        clock: Callable[[], float], ways: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self.policy, self.stock, self.disk, self.signing = policy, stock, disk, signing
-        self.publish, self.clock, self.ways = publish, clock, ways
-        self.allowances = allowances
-        self._accounts: dict[str, Account] = {}
-        self._days: dict[str, Day] = {}
-        self._saved: dict[str, tuple[int, int]] = {}
-        self._meters: dict[str, Meter] = {}
-        self._coming: dict[str, tuple[int, int]] = {}
-        self.shares = Shares()
-        self._likeness: dict[str, tuple[Guard, Likeness]] = {}
+        self.policy, self.signing, self.publish, self.clock, self.ways = policy, signing, publish, clock, ways
 
-    def take(self, allowances: Mapping[str, Allowance], ways: Mapping[str, str]) -> None:
-        """Replaces what a reload may change; what was counted stays."""
-        self.allowances, self.ways = allowances, ways
+    async def alike(self, stream: str, guard: Guard, text: bytes, people: Sequence[str]) -> bool:
+        """Whether the text is one of too many alike; counts it."""
+        raise NotImplementedError
 
-    def ask(self, submission: Submission, headers: Headers, decision: Decision) -> Passage:
+    def count(self, submission: Submission, decision: Decision, stream: Stream) -> Passage:
+        """A place in the queue, or not."""
+        raise NotImplementedError
+
+    def left(self, passage: Passage, *, stored: bool) -> None:
+        """The message is in the queue (which counts it now), or was not taken after all."""
+        raise NotImplementedError
+
+    async def ask(self, submission: Submission, headers: Headers, decision: Decision) -> Passage:
         """Whether and how the message may come in. What it takes is given back by `left`."""
         stream = decision.stream
         assert stream is not None, "asked only of mail that the policy takes"
-        if stream.guard is not None and (finding := self._finding(submission, headers, stream, stream.guard)):
-            self._tell(submission, decision, stream.guard, finding)
-            decision = applied(self.policy(), decision, stream, finding, self.ways.get(stream.guard.to, ""))
+        guard = stream.guard
+        finding = await self._finding(submission, headers, stream, guard) if guard is not None else None
+        if guard is not None and finding is not None:
+            self._tell(submission, decision, guard, finding)
+            decision = applied(self.policy(), decision, stream, finding, self.ways.get(guard.to, ""))
             if decision.stream is None or decision.refusal is not None:
                 return Passage(decision, stream, decision.refusal, "bulk-mail")
             stream = decision.stream
@@ -107,7 +107,72 @@ class Gatekeeper:
             if lacking := missing(decision, stream.require, headers, lambda domain: signing(name, domain)):
                 text = f"stream {stream.name} requires {'; '.join(lacking)}"
                 return _denied(decision, stream, Refused("requirement", text=text))
-        return self._counted(submission, decision, stream)
+        return self.count(submission, decision, stream)
+
+    # The guard
+
+    async def _finding(
+        self, submission: Submission, headers: Headers, stream: Stream, guard: Guard
+    ) -> Finding | None:
+        finding = plain_sign(guard, headers, len(submission.envelope.recipients))
+        if finding is not None or not guard.same:
+            return finding
+        content = submission.content
+        text = prose(content.header, next(iter(content.body.chunks()), b""))
+        people = [one.address for one in submission.envelope.recipients]
+        if not await self.alike(stream.name, guard, text, people):
+            return None
+        return Finding("same_content", f"the same text to more than {guard.same} recipients in {guard.within_s:g} s")
+
+    def _tell(self, submission: Submission, decision: Decision, guard: Guard, finding: Finding) -> None:
+        client, stream = submission.client, decision.stream
+        detail = {
+            "guard": finding.sign, "action": guard.action, "text": finding.words,
+            "listener": client.listener, "credential": client.credential,
+        }  # fmt: skip
+        if guard.action == "reroute":
+            detail["to"] = guard.to
+        self.publish(Event(
+            "guarded", self.clock(), message=submission.id, stream=stream.name if stream else "",
+            route=decision.route, sender=submission.envelope.sender, tags=decision.tags, detail=detail,
+        ))  # fmt: skip
+
+
+class Gatekeeper(Gate):
+    """One for the relay. `stock` is what the queue holds; `allowances` are by "credential NAME" and
+    "listener NAME"; `crowd` counts the messages under way when they are at other processes."""
+
+    def __init__(
+        self, *, policy: Callable[[], Policy], stock: Callable[[], Stock], disk: Disk, signing: Signing,
+        publish: Callable[[Event], None], clock: Callable[[], float],
+        allowances: Mapping[str, Allowance], ways: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        super().__init__(policy=policy, signing=signing, publish=publish, clock=clock, ways=ways)
+        self.stock, self.disk, self.allowances = stock, disk, allowances
+        self._accounts: dict[str, Account] = {}
+        self._days: dict[str, Day] = {}
+        self._saved: dict[str, tuple[int, int]] = {}
+        self._meters: dict[str, Meter] = {}
+        self._coming: dict[str, tuple[int, int]] = {}
+        self.shares = Shares()
+        self.crowd: Callable[[], int] | None = None
+        self._likeness: dict[str, tuple[Guard, Likeness]] = {}
+
+    def take(self, allowances: Mapping[str, Allowance], ways: Mapping[str, str]) -> None:
+        """Replaces what a reload may change; what was counted stays."""
+        self.allowances, self.ways = allowances, ways
+
+    async def alike(self, stream: str, guard: Guard, text: bytes, people: Sequence[str]) -> bool:
+        """Whether the text is one of too many alike; counts it."""
+        return self.is_alike(stream, guard, text, people)
+
+    def is_alike(self, stream: str, guard: Guard, text: bytes, people: Sequence[str]) -> bool:
+        """The same, at once."""
+        known, likeness = self._likeness.get(stream, (None, None))
+        if likeness is None or known != guard:  # a reload has changed it
+            likeness = Likeness(guard.same, guard.within_s)
+            self._likeness[stream] = (guard, likeness)
+        return likeness.is_bulk(text, people, self.clock())
 
     def left(self, passage: Passage, *, stored: bool) -> None:
         """The message is in the queue (which counts it now), or was not taken after all."""
@@ -124,48 +189,18 @@ class Gatekeeper:
     @property
     def under_way(self) -> int:
         """Messages between their final dot and their reply."""
-        return sum(messages for messages, _ in self._coming.values())
-
-    # The guard
-
-    def _finding(
-        self, submission: Submission, headers: Headers, stream: Stream, guard: Guard
-    ) -> Finding | None:
-        finding = plain_sign(guard, headers, len(submission.envelope.recipients))
-        if finding is None and guard.same:
-            finding = self._same_content(submission, stream.name, guard)
-        return finding
-
-    def _tell(self, submission: Submission, decision: Decision, guard: Guard, finding: Finding) -> None:
-        client, stream = submission.client, decision.stream
-        detail = {
-            "guard": finding.sign, "action": guard.action, "text": finding.words,
-            "listener": client.listener, "credential": client.credential,
-        }  # fmt: skip
-        if guard.action == "reroute":
-            detail["to"] = guard.to
-        self.publish(Event(
-            "guarded", self.clock(), message=submission.id, stream=stream.name if stream else "",
-            route=decision.route, sender=submission.envelope.sender, tags=decision.tags, detail=detail,
-        ))  # fmt: skip
-
-    def _same_content(self, submission: Submission, stream: str, guard: Guard) -> Finding | None:
-        known, likeness = self._likeness.get(stream, (None, None))
-        if likeness is None or known != guard:  # a reload has changed it
-            likeness = Likeness(guard.same, guard.within_s)
-            self._likeness[stream] = (guard, likeness)
-        content = submission.content
-        text = prose(content.header, next(iter(content.body.chunks()), b""))
-        people = [one.address for one in submission.envelope.recipients]
-        if not likeness.is_bulk(text, people, self.clock()):
-            return None
-        return Finding("same_content", f"the same text to more than {guard.same} recipients in {guard.within_s:g} s")
+        return sum(messages for messages, _ in self._coming.values()) if self.crowd is None else self.crowd()
 
     # What may be taken now
 
-    def _counted(self, submission: Submission, decision: Decision, stream: Stream) -> Passage:
-        now = self.clock()
+    def count(self, submission: Submission, decision: Decision, stream: Stream) -> Passage:
+        """A place in the queue, or not."""
         size, number = submission.content.size, len(submission.envelope.recipients)
+        return self.admit(submission.client, (size, number), decision, stream)
+
+    def admit(self, client: Client, amount: tuple[int, int], decision: Decision, stream: Stream) -> Passage:
+        """A place for a message of so many bytes and recipients, or not."""
+        now, (size, number) = self.clock(), amount
         coming = self._coming.get(stream.name, (0, 0))
         self.disk.look(now)
         free = self.disk.free + self.stock().reusable
@@ -173,7 +208,7 @@ class Gatekeeper:
             return _denied(decision, stream, Refused("disk-reserve"))
         if stream.quota is not None and (refused := self._over_quota(stream, coming, size, free, now)):
             return _denied(decision, stream, refused)
-        who, account = self._account(submission.client)
+        who, account = self._account(client)
         if account is not None and (refused := _over_allowance(who, account, number, now)):
             return _denied(decision, stream, refused)
         self._coming[stream.name] = (coming[0] + 1, coming[1] + size)

@@ -9,6 +9,7 @@ relay/inbound/refusals.py.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,9 +22,10 @@ from relay.core.envelope import Client, Submission
 from relay.core.events import Event, repeated_event
 from relay.core.headers import Headers
 from relay.core.message import Once, Prepared
+from relay.core.overload import Load
 from relay.core.reply import Reply, reply
 from relay.inbound.access import Access
-from relay.inbound.gate import Gatekeeper
+from relay.inbound.gate import Gate
 from relay.inbound.once import once
 from relay.inbound.refusals import Refused
 from relay.inbound.requests import Requests, read_requests
@@ -37,6 +39,7 @@ from relay.policy.recorded import record
 from relay.prepare.keys import KeyRing
 from relay.prepare.message import Edits, Preparer, Refusal
 from relay.prepare.signing import SigningDesk
+from relay.queue.handoff import Denied
 from relay.queue.store import CONFLICT, REPEAT, STORED, Receipt, StoreBroken, StoreBusy, StoreFull
 
 log = logging.getLogger("relay.inbound")
@@ -69,7 +72,7 @@ class Intake:
 
     policy: Callable[[], Policy]
     access: Access
-    gate: Gatekeeper
+    gate: Gate
     preparer: Preparer
     keys: KeyRing
     desk: SigningDesk
@@ -80,6 +83,7 @@ class Intake:
     listeners: Mapping[str, Standing]
     credentials: Mapping[str, Standing]
     turns: Turns = field(default_factory=Turns)
+    load: Load = field(default_factory=Load)
     record_facts: bool = True
     held_by: Callable[[str, str, Mapping[str, str]], str] = lambda *_: ""
     key_window_s: float = 86400.0
@@ -92,7 +96,7 @@ class Intake:
         """The reply to the final dot. After 250 the message is on stable storage."""
         headers = Headers.parse(submission.content.header)
         client = submission.client
-        standing = self._standing(client)
+        standing = self._standing_of(client.listener, client.credential)
         requests = read_requests(headers, choices=standing.choices, who=_name(client))
         if isinstance(requests, Reply):
             return self._refuse(submission, "request-header", requests)
@@ -102,15 +106,19 @@ class Intake:
         if decision.refusal is not None:
             return self._refuse(submission, "policy", decision.refusal, route=decision.route, recorded=recorded)
         assert decision.stream is not None, "a decision without refusal has its stream"
+        if self.load.too_long(decision.stream.priority, asyncio.get_running_loop().time()):
+            return self._refuse(submission, "overloaded", route=decision.route)
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
         if refusal := self._too_far(requests.send_at, submission, standing.ahead_s, decision.stream):
             return self._refuse(submission, "request-header", refusal, route=decision.route)
-        passage = self.gate.ask(submission, headers, decision)
+        passage = await self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
         found: Reply | Receipt | None = None
+        clock, priority = asyncio.get_running_loop().time, passage.into.priority
+        self.load.enter(priority, clock())
         try:
             plan = Plan(
                 passage.decision, passage.into, max(requests.send_at, submission.received_at), recorded,
@@ -118,6 +126,7 @@ class Intake:
             )  # fmt: skip
             found = await self._finish(submission, headers, plan)
         finally:
+            self.load.leave(priority, clock())
             self.gate.left(passage, stored=isinstance(found, Receipt) and found.verdict == STORED)
         if isinstance(found, Reply):
             return found
@@ -125,6 +134,15 @@ class Intake:
             answer = Refused("idempotency-key", text=KEY_USED.format(key=requests.key[:60], first=found.id)).reply
             return self._refuse(submission, "idempotency-key", answer, route=decision.route)
         return reply(250, "2.0.0", f"Ok: queued as {found.id}")
+
+    def crowded(self, listener: str, credential: str, now: float) -> bool:
+        """Whether mail of this client would wait too long; asked at MAIL, before it sends anything. Where the
+        stream is not settled yet the message may be of the highest, which is told last."""
+        standing = self._standing_of(listener, credential)
+        streams = self.policy().streams
+        one = streams.get(standing.stream)
+        priority = one.priority if one else max((each.priority for each in streams.values()), default=0)
+        return self.load.too_long(priority, now)
 
     async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply | Receipt:
         decision, stream = plan.decision, plan.stream
@@ -155,12 +173,14 @@ class Intake:
             stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            facts=plan.recorded, once=plan.once, content=content,
+            facts=plan.recorded, came_bytes=submission.content.size, once=plan.once, content=content,
         )  # fmt: skip
 
     async def _store(self, submission: Submission, message: Prepared) -> Reply | Receipt:
         try:
             receipt = await self.put(message)
+        except Denied as denied:
+            return self._refuse(submission, denied.reason, denied.reply, route=message.route)
         except StoreFull as error:
             log.error("message %s refused, the disk is full: %s", submission.id, error)
             return self._refuse(submission, "disk-full", route=message.route)
@@ -171,9 +191,9 @@ class Intake:
             self.publish(repeated_event(message, receipt.id, self.clock()))
         return receipt
 
-    def _standing(self, client: Client) -> Standing:
+    def _standing_of(self, listener: str, credential: str) -> Standing:
         return together(
-            self.listeners.get(client.listener, NO_STANDING), self.credentials.get(client.credential, NO_STANDING)
+            self.listeners.get(listener, NO_STANDING), self.credentials.get(credential, NO_STANDING)
         )
 
     def _facts(self, submission: Submission, headers: Headers, requests: Requests, forced: str) -> Facts:

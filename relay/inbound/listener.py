@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
+from relay.inbound.accepting import Accepting
 from relay.inbound.reception import Reception
 from relay.inbound.session import Session
 from relay.inbound.settings import ListenerSettings
@@ -72,12 +73,16 @@ def inherited(descriptor: int) -> socket.socket:
 
 
 class Listener:
-    """The sockets of one listener. The sockets given to it are closed with it."""
+    """The sockets of one listener. The sockets given to it are closed with it. Where other processes accept from
+    them, `ahead` says whether this one has more clients than another."""
 
-    def __init__(self, reception: Reception, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, reception: Reception, sockets: Sequence[socket.socket], ahead: Callable[[], bool] | None = None
+    ) -> None:
         self.reception = reception
         self.sockets = list(sockets)
-        self._servers: list[asyncio.Server] = []
+        self._ahead = ahead
+        self._servers: list[asyncio.Server | Accepting] = []
 
     @property
     def name(self) -> str:
@@ -98,11 +103,13 @@ class Listener:
         loop = asyncio.get_running_loop()
         self.reception.draining = False
         for listening in self.sockets:
-            # the server closes what it is given; a duplicate keeps ours for the next start
-            server = await loop.create_server(
-                lambda: factory(self.reception, loop), sock=listening.dup(), backlog=BACKLOG
-            )
-            self._servers.append(server)
+            again = listening.dup()  # the server closes what it is given; ours is for the next start
+            if self._ahead is None:
+                server = await loop.create_server(lambda: factory(self.reception, loop), sock=again, backlog=BACKLOG)
+                self._servers.append(server)
+            else:
+                again.listen(BACKLOG)
+                self._servers.append(Accepting(again, lambda: factory(self.reception, loop), self._ahead))
 
     def pause(self) -> None:
         """Stops accepting; the kernel queues new connections, sessions go on. `start` accepts again."""

@@ -15,8 +15,8 @@ from relay.inbound.refusals import Refused
 
 # xtext, RFC 3461 §4: printable ASCII but + and =, or + and two upper-case hex digits for a printable one
 XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[2-6][0-9A-F]|\+7[0-9A-E])+")
-# RFC 6533 §3
-UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-~\u0080-\U0010ffff]|\\x\{[0-9A-F]{2,6}\}|\+[2-7][0-9A-F])+")
+# RFC 6533 §3, without C1 controls and what was no UTF-8
+UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-~\u00a0-\ud7ff\ue000-\U0010ffff]|\\x\{[0-9A-F]{2,6}\}|\+[2-7][0-9A-F])+")
 ATOM = re.compile(r"[A-Za-z0-9-]+")
 KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")  # RFC 5321 §4.1.2, esmtp-keyword
 NOT_HELO = re.compile(r"[^A-Za-z0-9._:\[\]-]")

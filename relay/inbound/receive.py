@@ -13,7 +13,7 @@ from pathlib import Path
 from relay.core.content import Content, MemoryBody
 from relay.core.headers import split_message
 from relay.inbound.data import DataReader
-from relay.inbound.reception import MemoryBudget
+from relay.inbound.reception import Budget
 from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings
 from relay.queue.spool import FileBody, Spool, SpoolWriter
@@ -34,7 +34,7 @@ class Receiver:
     __slots__ = ("_budget", "_front", "_header", "_path", "_settings", "_spool", "_taken", "_trouble",
                  "_try_at", "_writer", "reader")  # fmt: skip
 
-    def __init__(self, settings: ListenerSettings, budget: MemoryBudget, spool: Spool | None) -> None:
+    def __init__(self, settings: ListenerSettings, budget: Budget, spool: Spool | None) -> None:
         self.reader = DataReader(repair=settings.legacy)
         self._settings = settings
         self._budget = budget

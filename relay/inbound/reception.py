@@ -47,6 +47,48 @@ class MemoryBudget:
         self.used -= amount
 
 
+class Budget(Protocol):
+    """A MemoryBudget, of this process or of several."""
+
+    def take(self, amount: int) -> bool: ...
+
+    def give(self, amount: int) -> None: ...
+
+    @property
+    def tight(self) -> bool: ...
+
+
+class Seats:
+    """The connections of one listener in this process; `relay/inbound/board.py` counts over several."""
+
+    __slots__ = ("_all", "_by_client")
+
+    def __init__(self) -> None:
+        self._all = 0
+        self._by_client: Counter[str] = Counter()
+
+    def take(self, client: str) -> tuple[int, int]:
+        """Counts a connection of a client; how many the listener and the client have now."""
+        self._all += 1
+        self._by_client[client] += 1
+        return self._all, self._by_client[client]
+
+    def give(self, client: str) -> None:
+        """Counts it off."""
+        self._all -= 1
+        self._by_client[client] -= 1
+        if self._by_client[client] <= 0:
+            del self._by_client[client]
+
+
+class Seating(Protocol):
+    """Seats of one process or of several."""
+
+    def take(self, client: str) -> tuple[int, int]: ...
+
+    def give(self, client: str) -> None: ...
+
+
 class Guest(Protocol):
     """A session, as far as its listener needs to know it."""
 
@@ -63,7 +105,8 @@ class Guest(Protocol):
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
     take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
-    tasks in which accepted mail is being stored."""
+    tasks in which accepted mail is being stored; `crowded` says by listener, credential and the loop's time
+    whether one more message would wait too long."""
 
     def __init__(
         self,
@@ -71,13 +114,15 @@ class Reception:
         access: Access,
         accept: Accept,
         *,
-        budget: MemoryBudget,
+        budget: Budget,
+        seats: Seating | None = None,
         spool: Spool | None = None,
         tls: ssl.SSLContext | None = None,
         notify: Notify = lambda event: None,
         on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
         takes: Callable[[str], bool] = lambda address: False,
+        crowded: Callable[[str, str, float], bool] = lambda listener, credential, now: False,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -89,10 +134,11 @@ class Reception:
         self.on_connection = on_connection
         self.clock = clock
         self.takes = takes
+        self.crowded = crowded
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()
-        self._by_client: Counter[str] = Counter()
+        self.seats: Seating = seats or Seats()
         self._left = asyncio.Event()
 
     def enter(self, session: Guest, address: str) -> None:
@@ -100,13 +146,13 @@ class Reception:
         settings = self.settings
         if self.draining:
             raise Refused("draining", hostname=settings.hostname)
-        if len(self.sessions) >= settings.max_connections:
-            raise Refused("too-many-connections")
         near = neighbourhood(address)
-        if self._by_client[near] >= settings.max_connections_per_client:
-            raise Refused("too-many-from-client", client=address)
+        everyone, of_client = self.seats.take(near)
+        if everyone > settings.max_connections or of_client > settings.max_connections_per_client:
+            self.seats.give(near)
+            full = everyone > settings.max_connections
+            raise Refused("too-many-connections") if full else Refused("too-many-from-client", client=address)
         self.sessions.add(session)
-        self._by_client[near] += 1
         self.on_connection(1)
 
     def leave(self, session: Guest, address: str) -> None:
@@ -114,10 +160,7 @@ class Reception:
         if session not in self.sessions:
             return
         self.sessions.remove(session)
-        near = neighbourhood(address)
-        self._by_client[near] -= 1
-        if self._by_client[near] <= 0:
-            del self._by_client[near]
+        self.seats.give(neighbourhood(address))
         self.on_connection(-1)
         self._left.set()
 

@@ -172,6 +172,8 @@ REFUSALS: dict[str, Refusal] = {
         "rate: of the credential or listener"),
     "client-daily": Refusal(452, "4.7.1", "{client} may send to {limit} recipients a day, and has or would have;"
         " again from {when}", N, "daily: of the credential or listener"),
+    "overloaded": Refusal(451, "4.3.2", "the relay is busy, try again in a minute", N, "a reply to the dot would take"
+        " more than 5 s: more mail comes than can be signed and stored; higher streams are still taken"),
     "internal": Refusal(451, "4.3.0", "try again later", N, "a fault of the relay; its log has the trace"),
 }
 

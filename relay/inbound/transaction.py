@@ -90,6 +90,7 @@ class Transaction(Connection):
             raise Refused("too-big", limit=self.settings.max_message_bytes)  # RFC 1870 §6.1
         if trusted:
             self._check_rights(mail.sender)
+            self._check_load()
         self.draft = Draft(mail)
         self.say(SENDER_OK)
 
@@ -98,6 +99,11 @@ class Transaction(Connection):
         if account is not None and not access.holds(account):
             raise Refused("credential-changed")
         access.check_sender(self.settings.name, account.name if account else "", sender)
+
+    def _check_load(self) -> None:
+        account = self.credential.name if self.credential else ""
+        if self.reception.crowded(self.settings.name, account, self.loop.time()):
+            raise Refused("overloaded")
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """Adds a recipient. RFC 5321 §4.1.1.3."""

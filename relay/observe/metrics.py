@@ -28,6 +28,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        self._restarted: dict[str, int] = {}
         self._declare_mail()
         self._declare_queue()
         self._declare_times()
@@ -149,6 +150,11 @@ class Metrics:
             "relay_source_paused", "1 for each source that is left alone, provider \"\": towards everyone.",
             ["source", "provider"], registry=registry,
         )  # fmt: skip
+        self.fronts = Gauge("relay_fronts", "Fronts that take mail; none in one process.", registry=registry)
+        self.restarts = Counter(
+            "relay_process_restarts_total", "Processes of the relay that died and were started again.", ["process"],
+            registry=registry,
+        )  # fmt: skip
         self.stream_paused = Gauge(
             "relay_stream_paused", "1 for each stream that a reply rule keeps from a provider.", ["stream", "provider"],
             registry=registry,
@@ -200,6 +206,12 @@ class Metrics:
                 self._child(self.time_to_first_attempt, stream).observe(age)
         if name == "delivered":
             self._child(self.time_to_deliver, stream).observe(age)
+
+    def restarted(self, process: str, times: int) -> None:
+        """How often a process was started again, in all."""
+        child = self._child(self.restarts, process)
+        child.inc(max(0, times - self._restarted.get(process, 0)))
+        self._restarted[process] = times
 
     def committed(self, seconds: float, messages: int) -> None:
         """One commit of the queue: its time, and how many messages it accepted."""

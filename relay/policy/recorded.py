@@ -22,6 +22,7 @@ from relay.policy.templates import PLACE
 VALUE_CHARACTERS = 200  # of a value, as much as a tag may have
 VALUES_MOST = 5  # fields of one name
 READ, THERE = True, False
+LATEST = 253_402_300_800.0  # the year 10000, where calendars of programs end
 
 
 def headers_asked(routes: Iterable[Route]) -> dict[str, bool]:
@@ -77,14 +78,16 @@ def record(facts: Facts, asked: Mapping[str, bool]) -> dict[str, object]:
 
 
 def facts_of(row: Mapping[str, Any]) -> Facts:
-    """The facts of an `accepted` or `refused` event, as far as it has them; raises KeyError, ValueError or
-    TypeError for one that was not written by a relay."""
+    """The facts of an `accepted` or `refused` event, as far as it has them; raises KeyError, ValueError,
+    TypeError or AttributeError for one that was not written by a relay."""
     kept = row.get("facts", {})
     fields = [
         Field(name.encode(), b"%b: %b\r\n" % (name.encode(), _one_line(value)))
         for name, values in kept.get("headers", {}).items() for value in values
     ]  # fmt: skip
     received_at = made_at(row["message"]) if row.get("message") else float(row["time"])
+    if not 0 <= received_at < LATEST:
+        raise ValueError(f"{received_at} is no time of an event")
     return Facts(
         listener=row.get("listener", ""), client=row.get("client", ""), credential=row.get("credential", ""),
         sender=row.get("sender", ""), recipients=tuple(row["recipients"]), headers=Headers(fields),

@@ -78,7 +78,7 @@ class Replay:
                 self._turned_away(row)
             elif name in ("accepted", "refused") and isinstance(row.get("recipients"), list):
                 self._message(row, refused=name == "refused")
-        except (KeyError, ValueError, TypeError, AttributeError):
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
             self.unreadable += 1
 
     def _turned_away(self, row: Row) -> None:

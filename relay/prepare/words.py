@@ -73,10 +73,11 @@ def encode_text(text: str) -> str:
     return text if text.isascii() else FOREIGN_RUN.sub(encoded, text)
 
 
-# What an address list is made of; each alternative ends where the next begins, so this is linear.
+# What an address list is made of; each alternative ends where the next begins, so this is linear. An atom takes
+# escaped marks with it: after a quote that never ends each of them would be tried as a beginning.
 ADDRESS_TOKEN = re.compile(
     r"""(?P<quoted>"(?:[^"\\]|\\.)*+")|(?P<comment>\((?:[^()\\]|\\.)*+\))|(?P<angle><[^<>]*+>)"""
-    r"""|(?P<space>[ \t]+)|(?P<mark>[,:;])|(?P<atom>[^ \t"(<,:;]+|.)""",
+    r"""|(?P<space>[ \t]+)|(?P<mark>[,:;])|(?P<atom>(?:[^ \t"(<,:;\\]|\\.)++|.)""",
     re.DOTALL,
 )
 
@@ -147,8 +148,11 @@ def _folded_line(line: bytes, width: int, *, first: bool) -> list[bytes]:
     """One line as several, each but the first beginning with the white space it was cut at."""
     if len(line) <= width:
         return [line]
-    words = WORD_AND_SPACE.findall(line)
-    words[-1] += line[len(line.rstrip(b" \t")) :]
+    text = line.rstrip(b" \t")  # space that no word follows would be looked at once for each space in it
+    if not text:
+        return [line]
+    words = WORD_AND_SPACE.findall(text)
+    words[-1] += line[len(text) :]
     if first and len(words) > 1 and len(words[0]) + len(words[1]) <= MAX_LINE_BYTES:
         words[:2] = [words[0] + words[1]]  # no line with a name and nothing else
     parts = [words[0]]

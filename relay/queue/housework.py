@@ -44,18 +44,18 @@ class Housework:
         if self.unchecked >= CHECKPOINT_BYTES:
             await self.checkpoint("PASSIVE")
 
-    async def tidy(self, stock: Stock, *, copied: bool) -> None:
-        """Nothing is to be committed: gives room back, or else clears the log. `copied`: somebody copies the queue,
-        which takes minutes, and to cut the log would wait for that. Raises StoreBroken."""
+    async def tidy(self, stock: Stock, *, copying: bool) -> None:
+        """Nothing is to be committed: gives room back, or else clears the log; not the whole of it while a copy is
+        made, as that would wait for the copy's reader. Raises StoreBroken."""
         if stock.reusable > KEPT_BYTES:
             stock.reusable = await self._do(give_back) or 0  # where it failed: unknown until the next commit says
             self.unchecked += 2 * STEP_PAGES * PAGE_BYTES
             if stock.reusable <= KEPT_BYTES:
-                await self.checkpoint("PASSIVE" if copied else "TRUNCATE")  # done: the log goes too
+                await self.checkpoint("PASSIVE" if copying else "TRUNCATE")  # done: the log goes too
             else:
                 await self.after_commit()
         elif self.unchecked:
-            whole = self.unchecked > CHECKPOINT_BYTES // 4 and not copied
+            whole = self.unchecked > CHECKPOINT_BYTES // 4 and not copying
             await self.checkpoint("TRUNCATE" if whole else "PASSIVE")
 
     async def checkpoint(self, mode: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import aiosqlite
@@ -15,7 +16,7 @@ from relay.queue.store import StoreBroken
 # room for one message of 4 KiB only, and half of the file is empty (decision 13).
 PAGE_BYTES = 16_384
 CACHE_KIB = 8192
-QUICK_CHECK_BYTES = 64 << 20  # a larger file takes seconds to read: `relay queue check` does it beside the work
+CHECK_S = 1.0  # a queue of gigabytes must not keep mail waiting while all of it is read
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -30,15 +31,29 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint=0")  # a commit must not wait for a checkpoint
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         migrate(connection)
-        small = path.stat().st_size <= QUICK_CHECK_BYTES
-        problems = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if small else "ok"
+        problems = damage(connection)
     except sqlite3.Error as error:
         connection.close()
         raise StoreBroken(f"{path}: {error}") from error
-    if problems != "ok":
+    if problems:
         connection.close()
         raise StoreBroken(f"{path} is damaged: {problems}")
     return connection
+
+
+def damage(connection: sqlite3.Connection) -> str:
+    """What is wrong with the file as far as CHECK_S of looking shows; "" when nothing was found."""
+    timer = threading.Timer(CHECK_S, connection.interrupt)
+    timer.start()
+    try:
+        found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return ""
+    finally:
+        timer.cancel()
+    return "" if found == "ok" else found
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -73,9 +73,7 @@ def count(connection: sqlite3.Connection) -> Tally:
     ends = dict(connection.execute(statements()["tally"]).fetchall())
     waiting = connection.execute(statements()["waiting"]).fetchall()
     by_state = {
-        state: {stream: n for stream, its_state, n, _ in waiting if its_state == state} for state in ("queued", "held")
+        state: {stream: n for stream, its_state, n in waiting if its_state == state}
+        for state in ("queued", "held", "lost")
     }
-    lost: dict[str, int] = {}
-    for stream, _, _, n in waiting:
-        lost[stream] = lost.get(stream, 0) + n
-    return Tally(ends.pop("accepted"), ends, by_state["queued"], by_state["held"], lost)
+    return Tally(ends.pop("accepted"), ends, by_state["queued"], by_state["held"], by_state["lost"])

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from relay.core.content import CHUNK_BYTES
+from relay.core.content import CHUNK_BYTES, MemoryBody
 from relay.queue.leases import Leases
 
 
@@ -30,6 +30,10 @@ class FileBody:
         with open(self.path, "rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
+
+    def discard(self) -> None:
+        """Deletes the file, unless it has moved."""
+        Path(self.path).unlink(missing_ok=True)
 
 
 class SpoolWriter:
@@ -61,17 +65,45 @@ class SpoolWriter:
 
 
 class Spool:
-    """The folder of large bodies: `DIR/ID` for what is queued, `DIR/tmp/` for what comes in."""
+    """The folder of large bodies: `DIR/ID` for what is queued, `DIR/tmp/` for what comes in. Where several processes
+    take mail each has a `part` of `tmp/`, and nobody else cleans it up."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.incoming = folder / "tmp"
+    def __init__(self, folder: Path, part: str = "") -> None:
+        self.folder, self.part = folder, part
+        self.incoming = folder / "tmp" / part
         self.incoming.mkdir(parents=True, exist_ok=True)
         self.leases = Leases()
 
     def writer(self) -> SpoolWriter:
         """A new body; raises OSError when the disk is full or descriptors have run out."""
         return SpoolWriter(self.incoming)
+
+    def write(self, body: MemoryBody) -> FileBody:
+        """A body in memory as a file; raises OSError."""
+        writer = self.writer()
+        try:
+            writer.write(body.data)
+            return writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def name_of(self, body: FileBody) -> str:
+        """What another process calls a body that came in here."""
+        return f"{self.part}/{os.path.basename(body.path)}"
+
+    def claim(self, name: str, size: int) -> FileBody:
+        """Takes over a body that came in at another process; raises OSError when it is not there."""
+        path = self.incoming / name.replace("/", "-")
+        os.rename(self.folder / "tmp" / name, path)
+        return FileBody(str(path), size)
+
+    def clear(self) -> int:
+        """Deletes what an earlier process left unfinished in this part; returns how many files."""
+        rubbish = [entry for entry in self.incoming.rglob("*") if entry.is_file()]
+        for entry in rubbish:
+            entry.unlink(missing_ok=True)
+        return len(rubbish)
 
     def body(self, message: str, size: int) -> FileBody:
         """The body of a queued message."""
@@ -97,12 +129,11 @@ class Spool:
     def sweep(self, named: set[str]) -> tuple[int, set[str]]:
         """After a start: deletes unfinished and unnamed files; returns how many, and the messages in
         `named` whose file is missing."""
-        rubbish = list(self.incoming.iterdir())
         present = {entry.name: entry for entry in self.folder.iterdir() if entry.is_file()}
-        rubbish += [entry for name, entry in present.items() if name not in named]
+        rubbish = [entry for name, entry in present.items() if name not in named]
         for entry in rubbish:
             entry.unlink()
-        return len(rubbish), named - present.keys()
+        return self.clear() + len(rubbish), named - present.keys()
 
 
 def _sync(path: str) -> None:

@@ -34,17 +34,7 @@ from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
 from relay.queue.order import next_group
 from relay.queue.questions import Questions
 from relay.queue.spool import Spool
-from relay.queue.store import (
-    End,
-    Filter,
-    Receipt,
-    Refused,
-    Row,
-    Settlement,
-    StoreBroken,
-    StoreBusy,
-    StoreFull,
-)
+from relay.queue.store import End, Filter, Receipt, Refused, Row, Settlement, StoreBroken, StoreBusy, StoreFull
 from relay.queue.writing import Group, write_group
 
 log = logging.getLogger("relay.queue")
@@ -61,10 +51,10 @@ class SqliteStore(Questions):
     """The store over one SQLite file and a spool folder; see `queue.store` for the contract."""
 
     def __init__(
-        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Spool,
+        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Path | Spool,
         *, stored: OnStored, committed: OnCommit,
     ) -> None:  # fmt: skip
-        super().__init__(reader, spool)
+        super().__init__(reader, spool if isinstance(spool, Spool) else Spool(spool))
         self.swept: tuple[int, set[str]] = (0, set())
         self.stock = Stock()
         self.unclean = False  # the last process did not close the queue
@@ -80,7 +70,7 @@ class SqliteStore(Questions):
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, spool: Path, *, stored: OnStored, committed: OnCommit) -> Self:
+    async def open(cls, path: Path, spool: Path | Spool, *, stored: OnStored, committed: OnCommit) -> Self:
         """Opens or makes the queue; raises StoreBroken, OSError. Unfinished spool files are swept."""
         path.parent.mkdir(parents=True, exist_ok=True)
         writer = aiosqlite.Connection(partial(open_writer, path), 64)
@@ -88,7 +78,7 @@ class SqliteStore(Questions):
         try:
             await writer
             await reader
-            store = cls(path, writer, reader, Spool(spool), stored=stored, committed=committed)
+            store = cls(path, writer, reader, spool, stored=stored, committed=committed)
             store.stock = await hop(writer, stock.load)
             store.unclean = await store._begin()
             store.swept = store.spool.sweep(await store._read(reading.spooled))
@@ -107,6 +97,10 @@ class SqliteStore(Questions):
     async def put(self, message: Prepared) -> Receipt:
         """Stores one message, unless its idempotency key is known; durable on return. Raises StoreFull, StoreBusy or
         StoreBroken."""
+        return await self.put_soon(message)
+
+    def put_soon(self, message: Prepared) -> asyncio.Future[Receipt]:
+        """The same without waiting: the future ends as `put` does."""
         if self._reason:
             raise StoreBroken(self._reason)
         if self._closing:
@@ -114,7 +108,7 @@ class SqliteStore(Questions):
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._next.append((message, done))
         self._wake.set()
-        return await done
+        return done
 
     async def settle(self, settlements: Sequence[Settlement]) -> Refused:
         """Records attempts; returns when they are durable, with those that changed nothing and others that were
@@ -209,7 +203,7 @@ class SqliteStore(Questions):
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
             if not self._wake.is_set() and not await self._woken():
-                await self._housework.tidy(self.stock, copied=self.spool.leases.any)
+                await self._housework.tidy(self.stock, copying=self.spool.leases.any)
                 continue
             self._wake.clear()
             await self._commit_group()

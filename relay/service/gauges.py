@@ -19,6 +19,8 @@ async def bring_up_to_date(relay: Relay) -> None:
     metrics.lost_are(dict.fromkeys(relay.policy().streams, 0) | dict(tally.lost))
     metrics.stock_is({stream: size for stream, (_, size) in relay.store.stock.held.items()})
     metrics.under_way.set(relay.gate.under_way)
+    if relay.doors is not None:
+        relay.doors.measure()
     metrics.connections.labels("out").set(relay.dispatcher.connector.open)
     metrics.waiting_is(overview.waiting(relay.dispatcher))
     relay.objectives.show(metrics, now)

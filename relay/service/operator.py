@@ -176,10 +176,8 @@ class RelayOperator(ShapingAnswers, BackupAnswers, ImportAnswers):
         return Status(
             version=__version__, hostname=relay.config.hostname, pid=os.getpid(), started_at=relay.started_at,
             ready=self.not_ready(), delivery=relay.config.delivery.mode,
-            listeners=[
-                {"name": one.name, "bind": f"{address[0]}:{address[1]}", "connections": len(one.reception.sessions)}
-                for one in relay.listeners for address in one.addresses
-            ],
+            listeners=relay.doors.listeners() if relay.doors else [],
+            fronts=relay.doors.fronts() if relay.doors else [],
             accepted=tally.accepted, queued=sum(tally.queued.values()), held=sum(tally.held.values()),
             ends=dict(tally.ends), gap=tally.gap,
             objectives={name: self._objective(name) for name in relay.objectives.trackers},

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -39,9 +38,7 @@ from relay.deliver.sandbox import Sandbox
 from relay.deliver.settle import LAST_RESORT, Settler
 from relay.deliver.shaping import Shaping
 from relay.deliver.targets import TargetGuard
-from relay.inbound.access import Access
-from relay.inbound.intake import Intake
-from relay.inbound.listener import Listener, bind, inherited
+from relay.inbound.board import Board
 from relay.observe.attempts import Attempts
 from relay.observe.bus import Bus
 from relay.observe.eventlog import EventLog
@@ -49,24 +46,24 @@ from relay.observe.metrics import Metrics
 from relay.observe.objectives import Objectives
 from relay.policy.model import Policy, Source
 from relay.prepare.keys import KeyRing
-from relay.prepare.message import Preparer
 from relay.prepare.signing import SigningDesk
+from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
+from relay.queue.takeover import Takeover
 from relay.queue.underway import UnderWay
+from relay.service.doors import Doors, OwnDoors
 from relay.service.feedback import feedback_addresses, open_feedback
+from relay.service.fronts import Counter, FrontDoors
 from relay.service.gate import open_gate, save_counts, take_limits
+from relay.service.inlet import RETURN_PATH_KEY, Inlet, Sockets, Ways
 from relay.service.keyfile import secret_file
 from relay.service.objectives import keep_objectives, promises, recall_objectives
-from relay.service.reception import receptions
 from relay.service.recovery import recover
 from relay.service.rules import Rules
 from relay.service.settings import (
     SANDBOX,
-    credential_standings,
     delivery_settings,
     fixed_terms,
-    listener_settings,
-    listener_standings,
     own_addresses,
     resolver_settings,
     tls_context,
@@ -76,16 +73,17 @@ log = logging.getLogger("relay")
 
 
 class Relay:
-    """All parts of one process. `open` makes them, `listen` lets mail in, `close` ends in order."""
+    """All parts of the relay, or of its engine where fronts take the mail (then there is a `board`). `open` makes
+    them, `listen` lets mail in, `close` ends in order."""
 
-    def __init__(self, config: Config, rules: Rules) -> None:
+    def __init__(self, config: Config, rules: Rules, board: Board | None = None) -> None:
         self.config, self.rules = config, rules
         self.started_at = time.time()
         self.bus = Bus()
         self.keys = KeyRing(config.data / "dkim")
         self.desk = SigningDesk()
-        self.access = Access(rules.credentials, senders=self._senders())
-        self.listeners: list[Listener] = []
+        self.board = board
+        self.doors: Doors | None = None
         self.recent = Recent(RECENT_BYTES)
         self.sandbox: Sandbox | None = None
         self.stopping = False
@@ -112,7 +110,7 @@ class Relay:
         """Opens the queue and makes everything that delivers; raises StoreBroken, OSError."""
         config = self.config
         self.store = await SqliteStore.open(
-            config.queue_file, config.data / "spool",
+            config.queue_file, Spool(config.data / "spool", "engine" if self.board else ""),
             stored=self._stored, committed=self.metrics.committed,
         )  # fmt: skip
         self._opened.push_async_callback(self._close_store)
@@ -131,9 +129,8 @@ class Relay:
             config, self.rules.credentials, self.store, self.keys, policy=self.policy, publish=self.bus.publish
         )
         self._opened.push_async_callback(save_counts, self.gate, self.store)
-        verp_key = secret_file(config.data / "return-path.key")
+        verp_key = secret_file(config.data / RETURN_PATH_KEY)
         self.feedback = await open_feedback(config, verp_key, self.store, self.routing, self.bus.publish)
-        self._make_intake(verp_key)
 
     async def _start_sandbox(self) -> int:
         if self.config.delivery.mode != SANDBOX:
@@ -172,31 +169,27 @@ class Relay:
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
 
-    def _make_intake(self, verp_key: bytes) -> None:
-        config = self.config
-        self.intake = Intake(
-            policy=self.policy, access=self.access, gate=self.gate,
-            preparer=Preparer(config.hostname, postmaster=config.postmaster),
-            keys=self.keys, desk=self.desk, put=self.store.put, publish=self.bus.publish, clock=time.time,
-            verp_key=verp_key,
-            listeners=listener_standings(config), credentials=credential_standings(self.rules.credentials),
-            record_facts=config.events.facts,
-            held_by=self.shaping.held_by, key_window_s=config.idempotency_window_s,
-        )  # fmt: skip
+    async def listen(self, sockets: Sockets) -> None:
+        """Lets mail in through bound sockets, here or at the fronts that hold them too. Raises OSError."""
+        self.doors = self._own_doors(sockets) if self.board is None else self._front_doors(self.board, sockets)
+        await self.doors.open()
 
-    async def listen(self, descriptors: dict[str, list[int]]) -> None:
-        """Binds every listener, or takes the sockets handed in under its name, then lets mail in.
-        Raises OSError for a port that cannot be had."""
-        made = receptions(
-            self.config, self.access, self.intake, self.feedback, notify=self.bus.publish,
-            on_connection=self.metrics.connections.labels("in").inc, spool=self.store.spool,
+    def _own_doors(self, sockets: Sockets) -> Doors:
+        ways = Ways(
+            self.gate, self.store.put, self.bus.publish, self.store.spool, self.feedback, self.shaping.held_by,
+            self.metrics.connections.labels("in").inc,
         )  # fmt: skip
-        for reception, settings in zip(made, self.config.listeners.values(), strict=True):
-            inherits = descriptors.get(reception.settings.name, ())
-            sockets: Sequence[socket.socket] = [inherited(one) for one in inherits]
-            self.listeners.append(Listener(reception, sockets or bind([str(settings.bind)])))
-        for listener in self.listeners:
-            await listener.start()
+        inlet = Inlet(self.config, self.rules, ways, policy=self.policy, keys=self.keys, desk=self.desk)
+        return OwnDoors(inlet, sockets)
+
+    def _front_doors(self, board: Board, sockets: Sockets) -> Doors:
+        self.gate.crowd = board.under_way
+        counter = Counter(
+            gate=self.gate, policy=self.policy, held_by=self.shaping.held_by,
+            put_soon=self.store.put_soon, publish=self.bus.publish, report=self.feedback.accept,
+        )  # fmt: skip
+        takeover = Takeover(counter, self.store.spool, mark=self.rules.mark, files=self.rules.files)
+        return FrontDoors(takeover, board, sockets, path=self.config.handoff_socket, metrics=self.metrics)
 
     def take(self, config: Config, rules: Rules, contexts: dict[str, ssl.SSLContext | None]) -> None:
         """Replaces policy, credentials, keys, certificates and the listeners' settings in one step; mail
@@ -204,35 +197,29 @@ class Relay:
         `config` has what only a restart changes as it was (relay/service/changes.py)."""
         self.config, self.rules = config, rules
         self.keys.refresh()
-        self.access.replace(rules.credentials, self._senders())
-        self.intake.take(listener_standings(config), credential_standings(rules.credentials))
-        self.intake.key_window_s = config.idempotency_window_s
-        self.intake.preparer.postmaster = config.postmaster
         self.feedback.addresses = feedback_addresses(config)
         take_limits(self.gate, config, rules.credentials)
         self.objectives.take(promises(rules.policy))
         self.shaping.take_policy()
         self.dispatcher.take_policy()
-        for listener in self.listeners:
-            name = listener.name
-            listener.reload(listener_settings(config, name, config.listeners[name]), contexts[name])
+        if self.doors is not None:
+            self.doors.take(config, rules, contexts)
 
     async def stop(self, within_s: float) -> None:
         """Lets nobody in, finishes what is under way within the time, closes. Nothing accepted is lost:
         what is not delivered is in the queue."""
         self.stopping = True
         # at once: a client that is slow to finish must not use up the time of deliveries under way
-        listeners = (listener.drain(within_s) for listener in self.listeners)
-        cut, *_ = await asyncio.gather(drain(self.dispatcher, within_s), *listeners)
+        doors = [self.doors.drain(within_s)] if self.doors is not None else []
+        cut, *_ = await asyncio.gather(drain(self.dispatcher, within_s), *doors)
         if cut:
             log.warning("%d deliveries were cut off; they are in the queue and will be tried again", cut)
         await self.close()
 
     async def close(self) -> None:
         """Closes everything that was opened, in the order in which mail flows; also after a failed start."""
-        for listener in self.listeners:
-            await listener.close()
-        self.access.close()
+        if self.doors is not None:
+            await self.doors.close()
         self.desk.close()
         await self._opened.aclose()
         self.event_log.close()
@@ -292,6 +279,3 @@ class Relay:
     def _expires(self, message: Prepared) -> float:
         stream = self.policy().streams.get(message.stream)
         return message.received_at + (stream.retry if stream else LAST_RESORT).expire_s
-
-    def _senders(self) -> dict[str, tuple[str, ...]]:
-        return {name: tuple(one.senders) for name, one in self.config.listeners.items() if one.senders}

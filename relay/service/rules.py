@@ -10,8 +10,10 @@ from relay.policy.model import Policy
 
 @dataclass(slots=True)
 class Rules:
-    """What a reload replaces, all at once."""
+    """What a reload replaces, all at once. `files` are those it was read from, `mark` their digest."""
 
     policy: Policy
     credentials: dict[str, Credential]
     loaded_at: float
+    mark: str = ""
+    files: bytes = b""

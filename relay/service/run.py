@@ -19,12 +19,14 @@ from relay.core.events import Event
 from relay.deliver.drain import SAID_MOST, under_way
 from relay.deliver.sweeper import sweep_for_ever
 from relay.deliver.tasks import Tasks
+from relay.inbound.board import Board
 from relay.queue.store import StoreBroken
 from relay.service.backup import tell_restored
 from relay.service.changes import in_force, restart_notes
 from relay.service.garbage import collect_for_ever, settle
 from relay.service.gate import save_for_ever
 from relay.service.gauges import bring_up_to_date
+from relay.service.inlet import Sockets, open_sockets
 from relay.service.lock import Busy, data_lock
 from relay.service.objectives import keep_for_ever
 from relay.service.operator import RelayOperator
@@ -32,20 +34,22 @@ from relay.service.proving import prove_quickly
 from relay.service.relay import Relay
 from relay.service.rules import Rules
 from relay.service.settings import listener_context
-from relay.service.systemd import Notifier, listen_descriptors
+from relay.service.systemd import RELOADED, Channel, Notifier, listen_descriptors
 from relay.web.control import serve_control
 from relay.web.health import serve_health
 from relay.web.operator import Reloaded
 
 log = logging.getLogger("relay")
 
+LOCK_S = 1.0
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 STILL_S = 15.0  # how often a drain says what it waits for
 
 
 def run(config_path: Path) -> int:
     """Runs until SIGTERM or SIGINT; 0 after a clean stop, 1 when it could not start or broke."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop hears it: it must not end a relay that starts
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     report = check_all(config_path)
     for problem in report.problems:
@@ -53,8 +57,12 @@ def run(config_path: Path) -> int:
     if report.problems or report.config is None:
         return 1
     try:
-        with data_lock(report.config.data):
-            return uvloop.run(Process(config_path, report).run())
+        with data_lock(report.config.data, LOCK_S) as lock:
+            if report.config.workers:
+                from relay.service.supervisor import Supervisor  # noqa: PLC0415 - it knows this module
+
+                return Supervisor(config_path, report, lock).run()
+            return uvloop.run(Process(config_path, report, Notifier()).run())
     except (OSError, StoreBroken, Busy) as error:
         log.critical("the relay cannot run: %s", error)
         return 1
@@ -63,19 +71,23 @@ def run(config_path: Path) -> int:
 def rules_of(report: CheckReport) -> Rules:
     """What a reload replaces, from a report without problems."""
     assert report.policy is not None
-    return Rules(report.policy, report.credentials, time.time())
+    return Rules(report.policy, report.credentials, time.time(), report.files.mark, report.files.packed())
 
 
 class Process:
     """The relay as a process: signals in, exit code out."""
 
-    def __init__(self, config_path: Path, report: CheckReport) -> None:
+    def __init__(
+        self, config_path: Path, report: CheckReport, notifier: Notifier | Channel,
+        fronts: tuple[Board, Sockets] | None = None,
+    ) -> None:  # fmt: skip
         assert report.config is not None
         self.config_path = config_path
         self.config: Config = report.config
-        self.relay = Relay(report.config, rules_of(report))
+        self.fronts = fronts
+        self.relay = Relay(report.config, rules_of(report), fronts[0] if fronts else None)
         self.operator = RelayOperator(self.relay, reload_rules=self.reload, not_ready=self.not_ready)
-        self.notifier = Notifier()
+        self.notifier = notifier
         self.listening = False
         self.hung_up = False
         self.ended = asyncio.Event()
@@ -90,7 +102,8 @@ class Process:
             return "stopping"
         if not self.listening:
             return "starting"
-        return self.relay.store.unhealthy_reason()
+        assert self.relay.doors is not None
+        return self.relay.store.unhealthy_reason() or self.relay.doors.closed_reason()
 
     async def run(self) -> int:
         """Starts, serves, stops."""
@@ -117,7 +130,7 @@ class Process:
             opened.push_async_callback(health.close)
             control = await serve_control(self.operator, config.control_socket)
             opened.push_async_callback(control.close)
-            await self.relay.listen(listen_descriptors())
+            await self.relay.listen(self.fronts[1] if self.fronts else open_sockets(config, listen_descriptors()))
             self._ready()
             await self.ended.wait()
             await self._stop()
@@ -137,11 +150,11 @@ class Process:
         self._side(collect_for_ever(), "garbage")
         settle()
         self.listening = True
-        for listener in relay.listeners:
-            for host, port in listener.addresses:
-                log.info("listener %s takes mail on %s port %d", listener.name, host, port)
+        assert relay.doors is not None
+        for listener in (listeners := relay.doors.listeners()):
+            log.info("listener %s takes mail on %s", listener["name"], listener["bind"])
         log.info("relay %s is ready; delivery: %s", self.config.hostname, self.config.delivery.mode)
-        self.notifier.tell("READY=1", f"STATUS=taking mail on {len(relay.listeners)} listeners")
+        self.notifier.tell("READY=1", f"STATUS=taking mail on {len(listeners)} listeners")
         if self.hung_up:
             self._hang_up()
 
@@ -178,7 +191,7 @@ class Process:
     async def _say_what_is_left(self) -> None:
         while True:
             await asyncio.sleep(STILL_S)
-            sessions = sum(len(one.reception.sessions) for one in self.relay.listeners)
+            sessions = self.relay.doors.sessions if self.relay.doors else 0
             left = ", ".join(under_way(self.relay.dispatcher)[:SAID_MOST]) or "no delivery"
             log.info("still under way: %d sessions of clients; %s", sessions, left)
 
@@ -215,8 +228,16 @@ class Process:
                 problems = [f"certificates: {error}"]
             else:
                 self.config, notes = config, restart_notes(waiting)
+                notes += await self._spread()
         self._say_reloaded(problems, notes)
         return Reloaded(problems=problems, notes=notes)
+
+    async def _spread(self) -> list[str]:
+        """The rules are in force everywhere when this returns."""
+        if self.fronts is None or self.relay.doors is None:
+            return []
+        self.notifier.tell(f"{RELOADED}{self.relay.rules.mark}")
+        return await self.relay.doors.spread(self.relay.rules)
 
     def _say_reloaded(self, problems: list[str], notes: list[str]) -> None:
         for problem in problems:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
 FIRST_DESCRIPTOR = 3
+RELOADED = "X_RELOADED="  # the engine tells its supervisor which rules are in force; systemd passes over X_ (sd_notify)
 
 
 def listen_descriptors() -> dict[str, list[int]]:
@@ -44,3 +46,19 @@ class Notifier:
         for_us = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = os.environ.get("WATCHDOG_USEC", "0")
         return int(microseconds) / 2e6 if for_us and microseconds.isdigit() else 0.0
+
+
+class Channel:
+    """A Notifier that speaks through the process that systemd knows."""
+
+    def __init__(self, out: socket.socket, watchdog_s: float) -> None:
+        self._out, self._watchdog_s = out, watchdog_s
+
+    def tell(self, *lines: str) -> None:
+        """Sends state lines to the supervisor, who sends them on."""
+        with contextlib.suppress(OSError):
+            self._out.send("\n".join(lines).encode())
+
+    def watchdog_s(self) -> float:
+        """What the supervisor found."""
+        return self._watchdog_s

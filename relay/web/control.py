@@ -44,7 +44,7 @@ async def serve_control(operator: Operator, path: Path) -> ControlServer:
     return ControlServer(runner, path)
 
 
-def bind_socket(path: Path) -> socket.socket:
+def bind_socket(path: Path, mode: int = MODE) -> socket.socket:
     """A bound Unix socket with its mode set before anyone can connect (it does not listen yet)."""
     length = len(os.fsencode(path))
     if length > MAX_PATH_BYTES:
@@ -57,7 +57,7 @@ def bind_socket(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.bind(str(path))
-    path.chmod(MODE)
+    path.chmod(mode)
     sock.setblocking(False)
     return sock
 

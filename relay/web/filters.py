@@ -64,6 +64,8 @@ def _text(given: Mapping[str, object], name: str) -> str | None:
         raise BadFilter(f"{name} wants a text that is not empty, not {value!r}")
     if len(value) > MAX_VALUE or any(ord(char) < 32 or ord(char) == 127 for char in value):
         raise BadFilter(f"{name} wants at most {MAX_VALUE} characters and no control characters")
+    if any("\ud800" <= char <= "\udfff" for char in value):  # JSON may say half a character; no store keeps one
+        raise BadFilter(f"{name} wants whole characters, not half of a surrogate pair")
     return value
 
 
@@ -73,7 +75,7 @@ def _seconds(given: Mapping[str, object], name: str) -> float | None:
     value = given[name]
     try:
         seconds = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):  # JSON's integers have no end
         seconds = -1.0
     if not (0 <= seconds < math.inf):
         raise BadFilter(f"{name} wants a number of seconds, 0 or more, not {value!r}")

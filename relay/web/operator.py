@@ -98,6 +98,18 @@ class ListenerState(TypedDict):
     connections: int
 
 
+class FrontState(TypedDict):
+    """One front: `pid` 0 while it is not there, `restarts` how often it was started again, `since` Unix s,
+    `takes_mail` whether it accepts clients and hands over, `connections` open there."""
+
+    number: int
+    pid: int
+    restarts: int
+    since: float
+    takes_mail: bool
+    connections: int
+
+
 class ObjectiveState(TypedDict):
     """How one stream keeps its promise; the fields are those of StreamState."""
 
@@ -117,6 +129,7 @@ class Status(TypedDict):
     ready: str
     delivery: str
     listeners: list[ListenerState]
+    fronts: list[FrontState]
     accepted: int
     queued: int
     held: int

@@ -62,6 +62,10 @@ class Bench:
     home: Path
 
 
+def _workers(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,6 +75,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--flood", default="", metavar="WORDS", type=shlex.split,
                         help="for tests/bench/flood.py, in quotes (default: all of it, two hours)")  # fmt: skip
     parser.add_argument("--messages", type=int, help="in each run (default 4000, of 100 KiB 500; codes 200)")
+    parser.add_argument("--workers", type=_workers, default="auto", help="fronts; 0: one process (default auto)")
     parser.add_argument("--relay-only", action="store_true", help="leave Postfix out")
     parser.add_argument("--traffic", choices=("auto", "postfix", "python"), default="auto",
                         help="smtp-source and smtp-sink, or slower ones in Python")  # fmt: skip
@@ -149,7 +154,7 @@ def _start(chosen: argparse.Namespace, stack: ExitStack) -> tuple[Bench, dict[st
     if why_not:
         print(f"the relay only: {why_not}")
     key = make_key(home)
-    servers = [start_relay(home, sink_port, stack)]
+    servers = [start_relay(home, sink_port, stack, workers=chosen.workers)]
     if not why_not:
         servers.append(start_postfix(home / "postfix", sink_port, key, stack))
     for server in servers:

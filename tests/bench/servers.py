@@ -111,8 +111,9 @@ def make_key(home: Path) -> Path:
 
 
 def start_relay(
-    home: Path, sink: int, stack: ExitStack, *, connections: int = CONNECTIONS, signed: bool = True
-) -> Server:
+    home: Path, sink: int, stack: ExitStack, *, connections: int = CONNECTIONS, signed: bool = True,
+    workers: int | str = "auto",
+) -> Server:  # fmt: skip
     """`python -m relay serve` of this environment and source tree, on a configuration made here."""
     port, health = free_port(), free_port()
     listener = {"bind": f"127.0.0.1:{port}", "networks": ["127.0.0.0/8"], "max_connections_per_client": 1000}
@@ -125,6 +126,7 @@ def start_relay(
                      "host_connections": connections},
         "metrics": {"bind": f"127.0.0.1:{health}"},
         "drain": "1s",
+        "workers": workers,
     }  # fmt: skip
     (home / "policies").mkdir()
     (home / "policies" / "all.yaml").write_text(yaml.safe_dump(_policy(connections, signed)))

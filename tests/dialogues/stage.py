@@ -176,6 +176,10 @@ class Peer:
         self.send(f"EHLO {name}\r\n".encode())
         return await self.reply()
 
+    async def greet_again(self, name: str = "client.example") -> list[str]:
+        self.send(f"EHLO {name}\r\n".encode())
+        return await self.reply()
+
     async def starttls(self, context: ssl.SSLContext) -> None:
         await asyncio.wait_for(
             self.writer.start_tls(context, server_hostname="relay.test", ssl_handshake_timeout=WAIT_S), WAIT_S

@@ -34,7 +34,7 @@ def shipped(provider: str, mx: str, *, lasting: str, **per_source: Any) -> dict[
     for rule in entry.get("replies", []):
         rule.pop("after", None)
         rule["do"] = {key: lasting if key in {"for", "retry"} else value for key, value in rule["do"].items()}
-    return entry
+    return dict(entry)
 
 
 def on_the_wire(reply: str) -> bytes:

@@ -26,6 +26,7 @@ SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 QUEUED_ID = re.compile(r"\b([0-9a-hjkmnp-tv-z]{19})\b")
 Done = subprocess.CompletedProcess[bytes]
 Extra = Mapping[str, Any] | None
+WORKERS = int(os.environ.get("RELAY_TEST_WORKERS", "0"))  # every scenario can be played with fronts
 RETRY = {"after": ["300ms", "500ms"], "then": "1s", "expire": "30s"}
 
 
@@ -37,7 +38,8 @@ class Names(Protocol):
 
 class Relay:
     """A relay that delivers by the name server's MX records to the peers' common port. `delivery`, `config`,
-    `stream`, `policy` and `source` are merged over what is made here; `keys` are installed for shop.test."""
+    `listener`, `stream`, `policy` and `provider` are merged over what is made here; `keys` are installed for
+    shop.test."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Relay:
         stream: Extra = None,
         policy: Extra = None,
         provider: Extra = None,
+        listener: Extra = None,
     ) -> None:
         self.home = place.room("relay")
         self.smtp_port, self.metrics_port = free_port(), free_port()
@@ -59,7 +62,7 @@ class Relay:
             self._write(f"data/dkim/shop.test/{selector}.pem", key.pem, mode=0o600)
         policies = yaml.safe_dump(_policy(keys, stream, policy, provider), sort_keys=False)
         self._write("policies/all.yaml", policies.encode())
-        self._write("relay.yaml", yaml.safe_dump(self._settings(place, names, delivery, config)).encode())
+        self._write("relay.yaml", yaml.safe_dump(self._settings(place, names, delivery, config, listener)).encode())
 
     def start(self) -> Relay:
         """Starts the process and waits until it says that it takes mail."""
@@ -183,17 +186,21 @@ class Relay:
         file.write_bytes(content)
         file.chmod(mode)
 
-    def _settings(self, place: Place, names: Names, delivery: Extra, config: Extra) -> dict[str, Any]:
+    def _settings(
+        self, place: Place, names: Names, delivery: Extra, config: Extra, listener: Extra
+    ) -> dict[str, Any]:
+        apps = {"bind": f"127.0.0.1:{self.smtp_port}", "networks": ["127.0.0.0/8"], **(listener or {})}
         leaving = {"mode": "mx", "port": place.port, "allow_targets": ["127.0.0.0/8"]}
         return {
             "hostname": HOSTNAME,
             "data": "data",
             "policies": "policies",
-            "listeners": {"apps": {"bind": f"127.0.0.1:{self.smtp_port}", "networks": ["127.0.0.0/8"]}},
+            "listeners": {"apps": apps},
             "delivery": {**leaving, **(delivery or {})},
             "dns": {"servers": [names.server]},
             "metrics": {"bind": f"127.0.0.1:{self.metrics_port}"},
             "drain": "5s",
+            "workers": WORKERS,
             **(config or {}),
         }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from relay.config.model import usual_fronts
 from relay.config.read import load_config, load_policies, policy_files
 from relay.inbound.settings import ListenerSettings
 from relay.policy.quantities import Endpoint
@@ -230,21 +231,20 @@ def test_links_inside_the_folder_are_followed(tmp_path):
     assert policy_files(tmp_path) == ([tmp_path / "a.yaml"], [])
 
 
-@pytest.mark.parametrize("text", ["auto", "0"])
-def test_workers_are_one_process_in_this_release(tmp_path, text):
-    assert config_of(tmp_path, GOOD + f"workers: {text}\n").workers == 0
+@pytest.mark.parametrize(("text", "fronts"), [("0", 0), ("1", 1), ("4", 4), ("64", 64)])
+def test_workers_are_the_number_of_fronts(tmp_path, text, fronts):
+    assert config_of(tmp_path, GOOD + f"workers: {text}\n").workers == fronts
 
 
-@pytest.mark.parametrize("text", ["1", "4", "-1"])
-def test_more_processes_come_later(tmp_path, text):
-    [said] = complaints(tmp_path, GOOD + f"workers: {text}\n")
-    assert said == "relay.yaml:7:10: workers: more than one process comes with a later release (allowed: auto, 0)"
+@pytest.mark.parametrize(("processors", "fronts"), [(1, 0), (2, 2), (4, 4), (96, 8)])
+def test_auto_is_one_process_on_one_processor_and_fronts_on_more(processors, fronts):
+    assert usual_fronts(processors) == fronts
 
 
-@pytest.mark.parametrize("text", ["many", "true", "[]", '"0"', "0.5"])
+@pytest.mark.parametrize("text", ["many", "true", "[]", '"0"', "0.5", "-1", "65"])
 def test_workers_are_no_words(tmp_path, text):
     [said] = complaints(tmp_path, GOOD + f"workers: {text}\n")
-    assert said.endswith("is no number of processes (allowed: auto, 0)")
+    assert said.endswith("is no number of fronts (allowed: auto, 0 (one process) to 64)")
 
 
 def test_passwords_need_tls(tmp_path):

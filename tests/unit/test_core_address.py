@@ -55,8 +55,11 @@ def test_the_null_path_is_for_mail_only(text: str) -> None:
         parse_path(text, null=False, utf8=False)
 
 
-def test_an_empty_path_without_brackets_is_null_too() -> None:
-    assert parse_path("", null=True, utf8=False) == ("", "")
+@pytest.mark.parametrize("text", ["", " ", " SIZE=1"])
+def test_an_empty_path_without_brackets_is_no_null_sender(text: str) -> None:
+    """A program whose sender is unset would never hear of a bounce."""
+    with pytest.raises(AddressError):
+        parse_path(text, null=True, utf8=False)
 
 
 BAD = [

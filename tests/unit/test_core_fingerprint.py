@@ -67,10 +67,10 @@ def test_recipients_of_one_message_are_people_too():
 
 
 def test_a_figure_alone_on_its_line_is_the_recipients_own():
-    likeness = Likeness(3, 600)
-    assert not any(
-        likeness.is_bulk(LETTER + b"\r\n%d\r\n" % n, [f"{n}@a.example"], 1000.0) for n in range(100_000, 100_010)
-    )
+    likeness = Likeness(8, 600)
+    letters = [LETTER + b"\r\n%d\r\n" % n for n in range(100_000, 100_020)]
+    assert not any(likeness.is_bulk(one, [f"{n}@a.example"], 1000.0) for n, one in enumerate(letters))
+    assert likeness.is_bulk(LETTER, ["z@a.example"], 1000.0)
 
 
 def test_a_recipient_counts_once():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.limits import Breaker, TokenBucket
+from relay.core.limits import Breaker, TokenBucket, rate_words
 
 
 def test_a_bucket_lets_its_burst_go_and_then_its_rate():
@@ -76,3 +76,7 @@ def test_trouble_of_long_ago_is_forgotten_and_so_is_one_of_a_clock_that_was_wron
     assert not breaker.forgotten(1100)
     assert breaker.forgotten(1116)
     assert breaker.forgotten(500)
+
+
+def test_rates_are_told_in_the_unit_that_has_a_whole_one():
+    assert [rate_words(one) for one in (2.0, 0.5, 1 / 60, 0.01, 1 / 86400)] == ["2/s", "30/min", "1/min", "36/h", "1/d"]

@@ -56,7 +56,7 @@ class Door:
             Envelope("shop@example.com", tuple(Recipient(one) for one in to)),
             Content(block, MemoryBody(body.encode())),
         )  # fmt: skip
-        return self.gate.ask(submission, Headers.parse(block), Decision(self.streams[stream], "a route"))
+        return asyncio.run(self.gate.ask(submission, Headers.parse(block), Decision(self.streams[stream], "a route")))
 
     def store(self, passage: Passage) -> None:
         """What the queue does with mail that was let in."""

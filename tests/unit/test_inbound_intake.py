@@ -8,6 +8,7 @@ import pytest
 from relay.core.content import Content, MemoryBody
 from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.ids import message_id
+from relay.core.overload import Load
 from relay.core.pattern import compile_pattern
 from relay.core.quota import Stock
 from relay.core.reply import reply
@@ -43,6 +44,7 @@ class Door:
         self.rules, self.trouble, self.stored, self.events = rules or policy(), trouble, [], []
         self.folder, self.receipt = folder, None
         self.listener, self.credential = listener or Standing(), credential or Standing()
+        self.load = Load()
 
     async def put(self, message):
         if self.trouble:
@@ -67,8 +69,9 @@ class Door:
             intake = Intake(
                 policy=lambda: self.rules, access=access, gate=gate, preparer=Preparer("relay.example.com"),
                 keys=KeyRing(self.folder), desk=desk, put=self.put, publish=self.events.append, clock=lambda: NOON,
-                verp_key=KEY, listeners={"apps": self.listener}, credentials={"shop": self.credential},
+                verp_key=KEY, listeners={"apps": self.listener}, credentials={"shop": self.credential}, load=self.load,
             )  # fmt: skip
+            self.intake = intake
             try:
                 return await intake.accept(submission)
             finally:
@@ -255,3 +258,40 @@ def test_a_key_of_another_message_is_refused_with_the_remedy(tmp_path):
     assert "a key of its own" in answer.text
     (event,) = door.events
     assert (event.event, event.detail["reason"]) == ("refused", "idempotency-key")
+
+
+def test_what_would_wait_too_long_is_refused_before_it_is_signed_and_counted(tmp_path):
+    door = Door(tmp_path)
+    for _ in range(10):
+        door.load.enter(STREAMS[0].priority, 0.0)
+    door.load.wait_most_s = 0.0
+    answer = door.accept()
+    assert (answer.code, answer.enhanced) == (451, "4.3.2")
+    (event,) = door.events
+    assert (event.detail["reason"], event.route) == ("overloaded", "all")
+    assert not door.stored
+
+
+def test_what_is_answered_is_no_longer_in_hand(tmp_path):
+    for trouble in (None, StoreFull("no space"), RuntimeError("a fault")):
+        door = Door(tmp_path, trouble=trouble)
+        try:
+            door.accept()
+        except RuntimeError:
+            assert trouble is not None
+        assert door.load.wait_s(0, 0.0) == 0
+
+
+def test_at_mail_the_lower_stream_is_told_first(tmp_path):
+    high, low = STREAMS[0], STREAMS[1]
+    assert high.priority > low.priority
+    door = Door(tmp_path, listener=Standing(low.name))
+    door.accept()
+    door.load.wait_most_s = 0.0
+    for _ in range(3):
+        door.load.enter(low.priority, 1.0)
+    assert door.intake.crowded("apps", "", 1.0)
+    assert not door.intake.crowded("elsewhere", "", 1.0)  # what comes there may be of the highest stream
+    for _ in range(3):
+        door.load.enter(high.priority, 1.0)
+    assert door.intake.crowded("elsewhere", "", 1.0)

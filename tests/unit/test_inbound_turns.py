@@ -2,7 +2,7 @@
 
 import asyncio
 
-from relay.inbound.turns import Turns
+from relay.inbound.turns import CROWD, Turns
 
 
 def test_a_code_goes_before_the_newsletters_that_came_first():
@@ -49,3 +49,31 @@ def test_one_who_gave_up_takes_no_turn():
         return order
 
     assert asyncio.run(scenario()) == ["a", "c", "d"]
+
+
+def test_in_a_flood_the_loop_turns_for_those_outside():
+    """A turn of the loop accepts one connection: the slower messages are, the more turns pass between two."""
+
+    async def turns_for_each(number: int, message_s: float, turn_s: float = 0.001) -> float:
+        now, passed, done = 0.0, 0, 0
+
+        async def accept():
+            nonlocal now, done
+            await turns.mine(0)
+            now += message_s
+            done += 1
+
+        turns = Turns(clock=lambda: now)
+        tasks = [asyncio.create_task(accept()) for _ in range(number)]
+        while done < number - CROWD:
+            await asyncio.sleep(0)
+            now += turn_s
+            passed += 1
+        seen = passed / done
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            now += turn_s
+        return seen
+
+    assert asyncio.run(turns_for_each(CROWD * 4, 1.0)) > 150
+    assert asyncio.run(turns_for_each(CROWD * 4, 0.001)) < 4

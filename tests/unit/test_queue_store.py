@@ -11,7 +11,7 @@ from relay.core.content import Content, MemoryBody
 from relay.core.envelope import Envelope, Recipient
 from relay.core.message import Prepared
 from relay.core.waiting import START
-from relay.queue.opening import open_writer
+from relay.queue.opening import PAGE_BYTES, damage, open_writer
 from relay.queue.sqlite import SqliteStore
 from relay.queue.statements import statements
 from relay.queue.store import End, Filter, Settlement, StoreBroken, StoreBusy
@@ -457,3 +457,23 @@ def test_room_that_mail_leaves_is_given_back(tmp_path, monkeypatch):
             assert (await store.tally()).gap == 0
 
     run(asyncio.wait_for(scenario(), 30))
+
+
+def test_a_look_at_the_file_that_takes_too_long_is_ended_and_damage_that_it_finds_is_said(tmp_path):
+    file = tmp_path / "queue.db"
+    connection = open_writer(file)
+    connection.execute("BEGIN")
+    rows = [(f"m{number:06}", f"{number}" * 40) for number in range(2000)]
+    connection.executemany("INSERT INTO state VALUES ('test', ?, ?)", rows)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert damage(connection) == ""
+    connection.close()
+    with file.open("r+b") as pages:
+        pages.seek(-2 * PAGE_BYTES, 2)
+        pages.write(b"\xff" * 100)
+    connection = sqlite3.connect(file)
+    assert damage(connection) != ""
+    connection.set_progress_handler(lambda: 1, 1)  # as the timer does
+    assert damage(connection) == ""
+    connection.close()

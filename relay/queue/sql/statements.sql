@@ -69,11 +69,11 @@ SELECT name FROM found WHERE name IS NOT NULL;
 SELECT name, n FROM tally;
 
 -- name: waiting
-SELECT stream, 'queued', COUNT(*), 0 FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream
+SELECT stream, 'queued', COUNT(*) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream
 UNION ALL
-SELECT stream, 'held', COUNT(*), 0 FROM recipient INDEXED BY recipient_held WHERE state = 'held' GROUP BY stream
+SELECT stream, 'held', COUNT(*) FROM recipient INDEXED BY recipient_held WHERE state = 'held' GROUP BY stream
 UNION ALL
-SELECT stream, 'lost', 0, COUNT(*) FROM recipient INDEXED BY recipient_lost WHERE lost > 0 GROUP BY stream;
+SELECT stream, 'lost', COUNT(*) FROM recipient INDEXED BY recipient_lost WHERE lost > 0 GROUP BY stream;
 
 -- name: oldest
 SELECT stream, MIN(received_at) FROM recipient INDEXED BY recipient_due WHERE state = 'queued' GROUP BY stream;

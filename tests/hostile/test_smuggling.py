@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from relay.inbound.data import DataReader
+from relay.smtp.wire import stuff
 from tests.dialogues.stage import Peer, Stage, stage, until
 
 ENDS = [
@@ -119,3 +121,14 @@ def test_a_group_of_commands_is_answered_in_one_write() -> None:
             await peer.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_leaves_can_end_only_once(end: bytes) -> None:
+    """The other direction: whatever a body holds, a strict receiver finds one end and the same bytes."""
+    body = b"good" + end + SMUGGLED
+    for cut in range(len(body)):
+        sent = b"".join(stuff([body[:cut], body[cut:]]))
+        reader = DataReader()
+        assert reader.feed(sent) == b""
+        assert b"".join(reader.pieces).removesuffix(b"\r\n") == body.removesuffix(b"\r\n")
