@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiosqlite
 
+from relay.queue.folders import make_folder
 from relay.queue.statements import migrations
 from relay.queue.store import StoreBroken
 
@@ -22,10 +23,9 @@ CHECK_S = 1.0  # a queue of gigabytes must not keep mail waiting while all of it
 
 def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes and checkpoints. Raises StoreBroken for a file that is damaged,
-    locked by another relay, or of a newer version."""
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
-    )  # fmt: skip
+    locked by another relay, or of a newer version; OSError when its folder cannot be made."""
+    make_folder(path.parent)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # before the first write, or never
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
