@@ -134,6 +134,7 @@ class Timeouts(Entry):
     connect_s: Wait = Field(default=Defaults.connect_s, alias="connect")
     banner_s: Wait = Field(default=Defaults.banner_s, alias="banner")
     ehlo_s: Wait = Field(default=Defaults.ehlo_s, alias="ehlo")
+    starttls_s: Wait = Field(default=Defaults.starttls_s, alias="starttls")
     tls_s: Wait = Field(default=Defaults.tls_s, alias="tls")
     mail_s: Wait = Field(default=Defaults.mail_s, alias="mail")
     rcpt_s: Wait = Field(default=Defaults.rcpt_s, alias="rcpt")

@@ -72,7 +72,8 @@ class Connection(SMTP):
         if isinstance(peer, tuple):
             self.peer, self.peer_port = _plain(str(peer[0])), int(peer[1])
         try:
-            self.reception.enter(self, self.peer)
+            listening = transport.get_extra_info("socket")
+            self.reception.enter(self, self.peer, listening.fileno() if listening else 0)
         except Refused as refused:
             self.transport = cast(asyncio.Transport, transport)
             self._note(refused.reason, refused.reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -106,7 +107,8 @@ class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
     take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
     tasks in which accepted mail is being stored; `crowded` says by listener, credential and the loop's time
-    whether one more message would wait too long."""
+    whether one more message would wait too long. Whoever has a file descriptor of `descriptors` or above is
+    sent away."""
 
     def __init__(
         self,
@@ -123,6 +125,7 @@ class Reception:
         clock: Callable[[], float] = time.time,
         takes: Callable[[str], bool] = lambda address: False,
         crowded: Callable[[str, str, float], bool] = lambda listener, credential, now: False,
+        descriptors: int = sys.maxsize,
     ) -> None:
         self.settings = settings
         self.access = access
@@ -134,18 +137,20 @@ class Reception:
         self.on_connection = on_connection
         self.clock = clock
         self.takes = takes
-        self.crowded = crowded
+        self.crowded, self.descriptors = crowded, descriptors
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()
         self.seats: Seating = seats or Seats()
         self._left = asyncio.Event()
 
-    def enter(self, session: Guest, address: str) -> None:
+    def enter(self, session: Guest, address: str, descriptor: int = 0) -> None:
         """Lets a session in; raises Refused when the house is full, or closing."""
         settings = self.settings
         if self.draining:
             raise Refused("draining", hostname=settings.hostname)
+        if descriptor >= self.descriptors:
+            raise Refused("too-many-connections")
         near = neighbourhood(address)
         everyone, of_client = self.seats.take(near)
         if everyone > settings.max_connections or of_client > settings.max_connections_per_client:

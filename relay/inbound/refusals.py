@@ -35,7 +35,7 @@ N, S, A = Counts.NEVER, Counts.STRANGERS, Counts.ALWAYS
 REFUSALS: dict[str, Refusal] = {
     # connections
     "too-many-connections": Refusal(421, "4.3.2", "too many connections, try again later", N,
-        "max_connections of the listener is reached"),
+        "max_connections of the listener is reached, or the process has no file descriptors to spare"),
     "too-many-from-client": Refusal(421, "4.7.0", "too many connections from {client}", N,
         "max_connections_per_client of the listener is reached"),
     "draining": Refusal(421, "4.3.2", "{hostname} is shutting down, try again in a moment", N,

@@ -49,6 +49,12 @@ def _update(connection: sqlite3.Connection, cause: Cause, change: str, values: V
     return connection.execute(sql, (*values, *wanted)).rowcount
 
 
+def shift(connection: sqlite3.Connection, *, seconds: float) -> None:
+    """Moves every time in the queue."""
+    connection.execute("UPDATE message SET received_at = received_at + ?", (seconds,))
+    connection.execute("UPDATE recipient SET received_at = received_at + ?1, due_at = due_at + ?1", (seconds,))
+
+
 def remove_recipients(
     connection: sqlite3.Connection, *, which: Filter, now: float, end: End = End.CANCELLED
 ) -> tuple[list[Row], list[str], Moved]:

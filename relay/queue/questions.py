@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -23,9 +22,9 @@ T = TypeVar("T")
 class Questions:
     """The reading half of a store. Every method may raise StoreBusy or StoreBroken."""
 
-    def __init__(self, reader: aiosqlite.Connection, spool: Spool) -> None:
+    def __init__(self, reader: aiosqlite.Connection, spool: Spool, clock: Callable[[], float]) -> None:
         self.spool = spool
-        self._reader = reader
+        self._reader, self._clock = reader, clock
 
     async def due(self, stream: str, after: Mark, before: float, limit: int, only: Part | None = None) -> list[Waiting]:
         """The stream's queued recipients behind `after` and due by `before`, in order."""
@@ -37,7 +36,7 @@ class Questions:
 
     async def find(self, which: Filter, limit: int) -> list[Row]:
         """Queued and held recipients, oldest first, at most `limit`."""
-        return await self._read(partial(reading.find, which=which, limit=limit, now=time.time()))
+        return await self._read(partial(reading.find, which=which, limit=limit, now=self._clock()))
 
     async def streams(self) -> list[str]:
         """The streams that have mail in the queue."""

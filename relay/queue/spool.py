@@ -7,12 +7,15 @@ rubbish, and `sweep` says so; a row without its file cannot happen unless the di
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from relay.core.content import CHUNK_BYTES, MemoryBody
+from relay.queue.folders import make_folder, sync
 from relay.queue.leases import Leases
 
 
@@ -39,11 +42,11 @@ class FileBody:
 class SpoolWriter:
     """A body on its way in. Either `finish` or `abandon` ends it."""
 
-    __slots__ = ("_file", "path", "size")
+    __slots__ = ("_file", "descriptor", "path", "size")
 
     def __init__(self, folder: Path) -> None:
-        handle, self.path = tempfile.mkstemp(prefix="in-", dir=folder)
-        self._file = os.fdopen(handle, "wb", buffering=0)
+        self.descriptor, self.path = tempfile.mkstemp(prefix="in-", dir=folder)
+        self._file = os.fdopen(self.descriptor, "wb", buffering=0)
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -71,12 +74,18 @@ class Spool:
     def __init__(self, folder: Path, part: str = "") -> None:
         self.folder, self.part = folder, part
         self.incoming = folder / "tmp" / part
-        self.incoming.mkdir(parents=True, exist_ok=True)
+        make_folder(self.incoming)
         self.leases = Leases()
+        self.descriptors = sys.maxsize
 
     def writer(self) -> SpoolWriter:
-        """A new body; raises OSError when the disk is full or descriptors have run out."""
-        return SpoolWriter(self.incoming)
+        """A new body; raises OSError when the disk is full or descriptors have run out: those from
+        `descriptors` on are for deliveries."""
+        made = SpoolWriter(self.incoming)
+        if made.descriptor >= self.descriptors:
+            made.abandon()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return made
 
     def write(self, body: MemoryBody) -> FileBody:
         """A body in memory as a file; raises OSError."""
@@ -115,11 +124,11 @@ class Spool:
         for message, body in bodies.items():
             kept = str(self.folder / message)
             if body.path != kept:
-                _sync(body.path)
+                sync(body.path)
                 os.rename(body.path, kept)
                 body.path = kept
         if bodies:
-            _sync(str(self.folder))
+            sync(self.folder)
 
     def remove(self, messages: Iterable[str] = ()) -> None:
         """Deletes the bodies of messages whose rows are gone, now or when no copy of the queue is under way."""
@@ -134,11 +143,3 @@ class Spool:
         for entry in rubbish:
             entry.unlink()
         return self.clear() + len(rubbish), named - present.keys()
-
-
-def _sync(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -26,6 +26,7 @@ from relay.core.message import Prepared
 from relay.core.quota import Stock
 from relay.core.waiting import Waiting
 from relay.queue import operating, reading, state, stock
+from relay.queue.ballast import Ballast
 from relay.queue.checking import Findings, check
 from relay.queue.ending import begin, finish
 from relay.queue.hop import checkpoint, hop, in_transaction
@@ -45,6 +46,7 @@ FULL_RETRY_S = 1.0
 T = TypeVar("T")
 OnStored = Callable[[Prepared, list[Waiting]], None]
 OnCommit = Callable[[float, int], None]
+Onto = Callable[[Prepared], Prepared]
 
 
 class SqliteStore(Questions):
@@ -52,9 +54,10 @@ class SqliteStore(Questions):
 
     def __init__(
         self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, spool: Path | Spool,
-        *, stored: OnStored, committed: OnCommit,
+        *, stored: OnStored, committed: OnCommit, clock: Callable[[], float], onto: Onto,
     ) -> None:  # fmt: skip
-        super().__init__(reader, spool if isinstance(spool, Spool) else Spool(spool))
+        super().__init__(reader, spool if isinstance(spool, Spool) else Spool(spool), clock)
+        self._onto, self._ballast = onto, Ballast(self.spool.folder.parent / "ballast")
         self.swept: tuple[int, set[str]] = (0, set())
         self.stock = Stock()
         self.unclean = False  # the last process did not close the queue
@@ -70,17 +73,21 @@ class SqliteStore(Questions):
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, spool: Path | Spool, *, stored: OnStored, committed: OnCommit) -> Self:
-        """Opens or makes the queue; raises StoreBroken, OSError. Unfinished spool files are swept."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+    async def open(
+        cls, path: Path, spool: Path | Spool, *, stored: OnStored, committed: OnCommit,
+        clock: Callable[[], float] = time.time, onto: Onto = lambda message: message,
+    ) -> Self:  # fmt: skip
+        """Opens or makes the queue, whose own time is `clock`; `onto` puts a message's times on it. Raises StoreBroken,
+        OSError. Unfinished spool files are swept."""
         writer = aiosqlite.Connection(partial(open_writer, path), 64)
         reader = aiosqlite.Connection(partial(open_reader, path), 64)
         try:
             await writer
             await reader
-            store = cls(path, writer, reader, spool, stored=stored, committed=committed)
+            store = cls(path, writer, reader, spool, stored=stored, committed=committed, clock=clock, onto=onto)
             store.stock = await hop(writer, stock.load)
             store.unclean = await store._begin()
+            await hop(writer, store._ballast.take)
             store.swept = store.spool.sweep(await store._read(reading.spooled))
         except BaseException:
             await abandon(writer, reader)
@@ -105,8 +112,10 @@ class SqliteStore(Questions):
             raise StoreBroken(self._reason)
         if self._closing:
             raise StoreBusy("the queue is closing")
+        if self._ballast.gone:
+            raise StoreFull("the room that is left is for recording deliveries")
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._next.append((message, done))
+        self._next.append((self._onto(message), done))
         self._wake.set()
         return done
 
@@ -129,7 +138,7 @@ class SqliteStore(Questions):
 
     async def hold(self, which: Filter, note: str = "") -> int:
         """Takes queued recipients out of the schedule; returns how many. The note says why."""
-        return await self._change(partial(operating.hold, which=which, now=time.time(), note=note))
+        return await self._change(partial(operating.hold, which=which, now=self._clock(), note=note))
 
     async def release(self, which: Filter, now: float) -> int:
         """Puts held recipients back, due `now`; returns how many."""
@@ -138,6 +147,10 @@ class SqliteStore(Questions):
     async def retry(self, which: Filter, now: float) -> int:
         """Makes queued recipients due `now`; returns how many."""
         return await self._change(partial(operating.reschedule, which=which, now=now))
+
+    async def shift(self, seconds: float) -> None:
+        """Moves all times in the queue: they were on another line than this process counts on."""
+        await self._change(partial(operating.shift, seconds=seconds))
 
     async def cancel(self, which: Filter) -> list[Row]:
         """Ends recipients for good, as cancelled; returns who they were."""
@@ -148,7 +161,7 @@ class SqliteStore(Questions):
         return await self._end(which, End.DELIVERED)
 
     async def _end(self, which: Filter, end: End) -> list[Row]:
-        work = partial(operating.remove_recipients, which=which, now=time.time(), end=end)
+        work = partial(operating.remove_recipients, which=which, now=self._clock(), end=end)
         rows, unspooled, moved = await self._change(work)
         self.stock.move(moved)
         self.spool.remove(unspooled)
@@ -167,11 +180,15 @@ class SqliteStore(Questions):
         self._closing = True
         self._wake.set()
         await asyncio.gather(self.committer, return_exceptions=True)
-        if not self._reason:
-            await self._finish()
-            await hop(self._writer, partial(checkpoint, mode="TRUNCATE"))
-        await self._reader.close()
-        await self._writer.close()
+        try:
+            if not self._reason:
+                await self._finish()
+                await hop(self._writer, partial(checkpoint, mode="TRUNCATE"))
+        except sqlite3.Error as error:  # the next start reads the log
+            log.error("the log of the queue stays as it is: %s", error)
+        finally:
+            await self._reader.close()
+            await self._writer.close()
 
     async def _begin(self) -> bool:
         """Whether the last process did not come to its `_finish`; a disk that takes no mark is no reason not to
@@ -202,6 +219,8 @@ class SqliteStore(Questions):
 
     async def _commit_groups(self) -> None:
         while not self._closing or self._next or (self._settlements and not self._reason):
+            if self._ballast.due():
+                await hop(self._writer, self._ballast.take)
             if not self._wake.is_set() and not await self._woken():
                 await self._housework.tidy(self.stock, copying=self.spool.leases.any)
                 continue
@@ -264,8 +283,11 @@ class SqliteStore(Questions):
             log.error("%d attempts could not be recorded before the stop: %s", len(self._settlements), error)
             self._dropped = True
             self._settlements.clear()
-        elif self._settlements:
-            await asyncio.sleep(0 if taken else FULL_RETRY_S)  # once more without the new mail, then slowly
+        elif self._settlements:  # once more without the new mail, then without the ballast, then slowly
+            if not taken and self._ballast.gone:
+                await asyncio.sleep(FULL_RETRY_S)
+            elif not taken:
+                await hop(self._writer, self._ballast.throw_off)
             self._wake.set()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from relay.core.gate import Gate
@@ -61,7 +60,7 @@ async def explain_message(relay: Relay, message: str) -> Explanation | None:
 
 
 async def _row(relay: Relay, row: Row) -> Explanation:
-    now = time.time()
+    now = relay.clock()
     last = (f"last attempt: {row.last}",) if row.last else ()
     if row.waits:
         if found := held_because(relay, row.last):
@@ -132,7 +131,7 @@ def _gate(relay: Relay, pool: Pool, route: Route, terms: Terms, stream: str) -> 
             lines.append(kept)
             continue
         trouble = gates.trouble(source, route.site)
-        why = gates.why_not(source, route.site, terms, pool, now=time.time(), stream=stream or None)
+        why = gates.why_not(source, route.site, terms, pool, now=relay.clock(), stream=stream or None)
         detail = tuple(_state(gate, source.name) for gate in gates.way(source, terms, pool) if gate.open or gate.line)
         lines.append(_one_source(why, source.name, trouble, relay, detail))
     return lines

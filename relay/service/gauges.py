@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from relay.deliver import overview
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 async def bring_up_to_date(relay: Relay) -> None:
     """Sets every gauge of one relay."""
-    metrics, now = relay.metrics, time.time()
+    metrics, now = relay.metrics, relay.clock()
     tally, oldest = await relay.store.tally(), await relay.store.oldest()
     metrics.queue_is(tally.queued, tally.held, oldest, now, tally.gap)
     metrics.lost_are(dict.fromkeys(relay.policy().streams, 0) | dict(tally.lost))

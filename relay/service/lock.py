@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from relay.queue.folders import make_folder
+
 
 class Busy(Exception):
     """Another relay runs on the same data."""
@@ -19,7 +21,7 @@ def data_lock(data: Path, wait_s: float = 0.0) -> Iterator[int]:
     """Holds the data folder for this process and those it forks: two writers would ruin the queue. Gives the
     descriptor that holds it. Raises Busy when it cannot be had within `wait_s`: children of a relay that was killed
     may hold it for a moment longer."""
-    data.mkdir(parents=True, exist_ok=True)
+    make_folder(data)
     handle = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _locked(handle, time.monotonic() + wait_s):
         os.close(handle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from relay import __version__
 from relay.core.events import Event
@@ -41,18 +41,24 @@ class RelayOperator(ShapingAnswers, BackupAnswers, ImportAnswers):
 
     async def find(self, which: Filter, limit: int) -> list[Row]:
         """Queued and held recipients that match, oldest first."""
-        return await self.relay.store.find(which, limit)
+        return self._rows(await self.relay.store.find(which, limit))
+
+    def _rows(self, rows: list[Row]) -> list[Row]:
+        """Rows of the queue in wall time."""
+        wall = self.relay.clock.wall
+        return [replace(row, received_at=wall(row.received_at), due_at=wall(row.due_at)) for row in rows]
 
     async def show(self, message: str) -> Shown | None:
         """One message that is still in the queue, or None."""
         stored = await self.relay.store.load(message)
         if stored is None:
             return None
-        rows = await self.relay.store.find(Filter(message=message), -1)
+        rows = self._rows(await self.relay.store.find(Filter(message=message), -1))
         whole = stored.message
         return Shown(
-            message=message, stream=whole.stream, sender=whole.envelope.sender, received_at=whole.received_at,
-            size=whole.content.size, header=whole.content.header.decode("utf-8", "replace"),
+            message=message, stream=whole.stream, sender=whole.envelope.sender,
+            received_at=self.relay.clock.wall(whole.received_at), size=whole.content.size,
+            header=whole.content.header.decode("utf-8", "replace"),
             rows=[asdict(row) for row in rows], attempts=self.relay.attempts.of(message),
         )  # fmt: skip
 
@@ -62,14 +68,14 @@ class RelayOperator(ShapingAnswers, BackupAnswers, ImportAnswers):
 
     async def release(self, which: Filter) -> int:
         """Queues held recipients again, due now."""
-        return await self._changed("released", which, await self.relay.store.release(which, time.time()))
+        return await self._changed("released", which, await self.relay.store.release(which, self.relay.clock()))
 
     async def retry(self, which: Filter) -> int:
         """Makes queued recipients due now; destinations left alone after trouble are tried, too."""
         self.relay.dispatcher.connector.gates.breakers.clear()
         self.relay.resolver.forget()
         self.relay.routing.forget()
-        return await self._changed("", which, await self.relay.store.retry(which, time.time()))
+        return await self._changed("", which, await self.relay.store.retry(which, self.relay.clock()))
 
     async def cancel(self, which: Filter) -> int:
         """Ends recipients for good, without a report to the sender."""
@@ -107,13 +113,16 @@ class RelayOperator(ShapingAnswers, BackupAnswers, ImportAnswers):
 
     async def explain(self, what: str) -> Explanation | None:
         """Why a message id waits, or what limits a destination domain now."""
-        return await explain_message(self.relay, what) or await explain_domain(self.relay, what)
+        found = await explain_message(self.relay, what) or await explain_domain(self.relay, what)
+        if found is None or found.until is None:
+            return found
+        return replace(found, until=self.relay.clock.wall(found.until))
 
     async def streams(self) -> list[StreamState]:
         """Every stream of the policies and every stream that still has mail."""
         tally, oldest = await self.relay.store.tally(), await self.relay.store.oldest()
         known = self.relay.policy().streams
-        now = time.time()
+        now = self.relay.clock()
         return [
             self._stream(name, tally.queued.get(name, 0), tally.held.get(name, 0), now - oldest.get(name, now))
             for name in sorted({*known, *tally.queued, *tally.held})

@@ -14,6 +14,7 @@ from relay.inbound.intake import Intake
 from relay.inbound.reception import Budget, Reception, Seating
 from relay.inbound.transaction import BOUNCES
 from relay.queue.spool import Spool
+from relay.service.descriptors import descriptors_for_clients
 from relay.service.settings import listener_context, listener_settings
 
 
@@ -32,12 +33,14 @@ def receptions(
 ) -> list[Reception]:  # fmt: skip
     """One for each listener, in the order of the configuration; raises OSError for a certificate that cannot be
     read."""
+    clients, spool.descriptors = descriptors_for_clients(config.delivery.connections)
     return [
         Reception(
             listener_settings(config, name, one), access,
             feedback.accept if one.accepts == BOUNCES else intake.accept, budget=budget,
             tls=listener_context(config, one), notify=notify, on_connection=on_connection, spool=spool,
             takes=feedback.takes, crowded=never if one.accepts == BOUNCES else intake.crowded, seats=seats(name),
+            descriptors=clients,
         )
         for name, one in config.listeners.items()
     ]  # fmt: skip

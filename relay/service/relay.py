@@ -51,6 +51,7 @@ from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
 from relay.queue.takeover import Takeover
 from relay.queue.underway import UnderWay
+from relay.service.clock import Clock, OnWallTime, keep_reading, take_up
 from relay.service.doors import Doors, OwnDoors
 from relay.service.feedback import feedback_addresses, open_feedback
 from relay.service.fronts import Counter, FrontDoors
@@ -78,8 +79,8 @@ class Relay:
 
     def __init__(self, config: Config, rules: Rules, board: Board | None = None) -> None:
         self.config, self.rules = config, rules
-        self.started_at = time.time()
-        self.bus = Bus()
+        self.clock, self.bus = Clock(), Bus()
+        self.started_at = self.clock()
         self.keys = KeyRing(config.data / "dkim")
         self.desk = SigningDesk()
         self.board = board
@@ -111,9 +112,11 @@ class Relay:
         config = self.config
         self.store = await SqliteStore.open(
             config.queue_file, Spool(config.data / "spool", "engine" if self.board else ""),
-            stored=self._stored, committed=self.metrics.committed,
+            stored=self._stored, committed=self.metrics.committed, clock=self.clock, onto=self.clock.queued,
         )  # fmt: skip
         self._opened.push_async_callback(self._close_store)
+        self.taken = await take_up(self.clock, self.store)
+        self._opened.push_async_callback(keep_reading, self.clock, self.store)
         self.journal, self.recovered = await recover(
             config.data / "underway", self.store, policy=self.policy(), publish=self.bus.publish, now=time.time()
         )
@@ -140,34 +143,35 @@ class Relay:
         return await self.sandbox.start()
 
     def _make_delivery(self) -> None:
-        config, settings = self.config, self.delivery
+        config, settings, clock = self.config, self.delivery, self.clock
+        bus = OnWallTime(self.bus, clock)
         self.resolver = Resolver(resolver_settings(config, own_addresses(config)))
         self._opened.push_async_callback(self.resolver.close)
         self.guard = TargetGuard(tuple(str(network) for network in config.delivery.allow_targets))
         self.context = tls_context(config)
         self.routing = Routing(
             FixedRoute(self._fixed_route) if settings.fixed else self.resolver,
-            policy=self.policy, clock=time.time, fixed=fixed_terms(config, settings),
+            policy=self.policy, clock=clock, fixed=fixed_terms(config, settings),
         )  # fmt: skip
         self.reporter = Reporter(
             config.hostname, self.store.put, clock=time.time, expires=self._expires, sign=self._sign_report
         )
         self.settler = Settler(
-            self.store, self.bus, self.reporter, policy=self.policy, clock=time.time,
+            self.store, bus, self.reporter, policy=self.policy, clock=clock,
             chance=random.random, done=self._settled,
         )  # fmt: skip
         self.shaping = Shaping(
-            self.store, self.bus, policy=self.policy, clock=time.time, changed=self.reread_queue,
+            self.store, bus, policy=self.policy, clock=clock, changed=self.reread_queue,
             wake=lambda: self.dispatcher.serve_all(),  # noqa: PLW0108 - it is made later
         )  # fmt: skip
-        self.actions = Actions(self.store, policy=self.policy, publish=self.bus.publish, clock=time.time)
+        self.actions = Actions(self.store, policy=self.policy, publish=bus.publish, clock=clock)
         self.dispatcher = Dispatcher(
-            self.routing, Loader(self.store, self.recent, self.settler, time.time), policy=self.policy,
-            make_contact=self._contact, left=self._left, clock=time.time, connections=settings.connections,
+            self.routing, Loader(self.store, self.recent, self.settler, clock), policy=self.policy,
+            make_contact=self._contact, left=self._left, clock=clock, connections=settings.connections,
             restraint=self.shaping, actions=self.actions, journal=self.journal,
             again=lambda stream: self.pager.reread(stream),  # noqa: PLW0108 (made below)
         )  # fmt: skip
-        self.pager = Pager(self.store, most=settings.backlog, clock=time.time, place=self.dispatcher.place)
+        self.pager = Pager(self.store, most=settings.backlog, clock=clock, place=self.dispatcher.place)
 
     async def listen(self, sockets: Sockets) -> None:
         """Lets mail in through bound sockets, here or at the fronts that hold them too. Raises OSError."""
@@ -245,7 +249,7 @@ class Relay:
         """A message is on stable storage: told once, and under way at once."""
         self.bus.publish(accepted_event(message, time.time()))
         if self.sandbox is not None:
-            self.sandbox.note(message.id, message.stream, message.starts_at)
+            self.sandbox.note(message.id, message.stream, self.clock.wall(message.starts_at))
         if not message.held:
             if message.due_at <= message.received_at:
                 self.recent.add(message)

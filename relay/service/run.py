@@ -23,6 +23,7 @@ from relay.inbound.board import Board
 from relay.queue.store import StoreBroken
 from relay.service.backup import tell_restored
 from relay.service.changes import in_force, restart_notes
+from relay.service.clock import watch_for_ever
 from relay.service.garbage import collect_for_ever, settle
 from relay.service.gate import save_for_ever
 from relay.service.gauges import bring_up_to_date
@@ -138,7 +139,8 @@ class Process:
     def _ready(self) -> None:
         relay = self.relay
         self._side(relay.pager.run(), "pager")
-        self._side(sweep_for_ever(relay.dispatcher), "sweeper")
+        self._side(sweep_for_ever(relay.dispatcher, doubtful=relay.taken.doubtful), "sweeper")
+        self._side(watch_for_ever(relay.clock, relay.store), "clock")
         self._side(save_for_ever(relay.gate, relay.store), "counts of clients")
         self._side(keep_for_ever(relay.objectives, relay.store), "objectives")
         self._side(relay.shaping.run(), "shaping")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 
 from relay.core.brakes import OPERATOR, Trip
@@ -46,7 +45,7 @@ class ShapingAnswers:
         return [self._source(name, source) for name, pool in pools.items() for source in pool.sources]
 
     def _source(self, pool: str, source: Source) -> SourceState:
-        relay, now, plan = self.relay, time.time(), source.warmup
+        relay, now, plan = self.relay, self.relay.clock(), source.warmup
         allowance = plan.allowance(now) if plan else None
         pause = relay.shaping.health.why_not(source.name, now)
         hands = relay.dispatcher.connector.hands.values()
@@ -74,7 +73,7 @@ def held_because(relay: Relay, note: str) -> Explanation | None:
 
 def kept_back(relay: Relay, stream: str, source: str, provider: str) -> Explanation | None:
     """What beside the limits keeps a stream's mail from leaving from a source to a provider now."""
-    now, shaping = time.time(), relay.shaping
+    now, shaping = relay.clock(), relay.shaping
     reason, until = shaping.why_not(stream, source, provider, now)
     if reason == BRAKE and (found := shaping.brakes.why_not(stream, provider, now)):
         return explain_brake(found[0])

@@ -49,17 +49,17 @@ def postfix(place: Place, names: NameServer) -> Iterator[Postfix]:
 def relay(
     internet: object, place: Place, names: NameServer, keys: dict[str, Key]
 ) -> Iterator[Callable[..., Relay]]:
-    """Starts relays, in a model Internet where one is given; each must end cleanly on SIGTERM with its accounts
-    balanced."""
-    started: list[Relay] = []
+    """Starts relays, in a model Internet where one is given, or with `started=False` makes them ready for it; each
+    must end cleanly on SIGTERM with its accounts balanced."""
+    made: list[Relay] = []
 
-    def start(internet: Internet | None = None, **settings: Any) -> Relay:
+    def start(internet: Internet | None = None, *, started: bool = True, **settings: Any) -> Relay:
         where, asks = (internet.place, internet) if internet is not None else (place, names)
-        started.append(Relay(where, asks, keys, **settings))
-        return started[-1].start()
+        made.append(Relay(where, asks, keys, **settings))
+        return made[-1].start() if started else made[-1]
 
     yield start
-    for one in started:
+    for one in made:
         if one.program is not None:
             gap = one.total("relay_accounting_gap")
             one.stop()

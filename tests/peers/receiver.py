@@ -1,8 +1,8 @@
 """A receiving server that does what a script tells it, however wrong, and records what it saw.
 
 `answers` maps a phase (banner ehlo helo starttls mail rcpt data dot rset noop quit) to what it answers, in
-order; when they are used up it answers as a good server does. An answer is a reply in bytes, HANG, DROP, or
-`later(seconds, reply)`; `always(answer)` never ends. For rcpt the key may also be "rcpt ADDRESS".
+order; when they are used up it answers as a good server does. An answer is a reply in bytes, HANG, DROP,
+`later(seconds, reply)` or `endless(reply)`; `always(answer)` never ends. For rcpt the key may also be "rcpt ADDRESS".
 """
 
 from __future__ import annotations
@@ -36,8 +36,15 @@ class Later:
     by: int = 0
 
 
+@dataclass(frozen=True)
+class Endless:
+    """The same bytes again and again until the client has had enough."""
+
+    reply: bytes
+
+
 HANG, DROP = object(), object()
-Answer = bytes | Later | object
+Answer = bytes | Later | Endless | object
 
 
 def later(seconds: float, reply: bytes) -> Later:
@@ -48,6 +55,11 @@ def later(seconds: float, reply: bytes) -> Later:
 def drip(seconds: float, reply: bytes) -> Later:
     """The reply byte by byte, each after a wait."""
     return Later(seconds, reply, by=1)
+
+
+def endless(reply: bytes) -> Endless:
+    """Those bytes without an end."""
+    return Endless(reply)
 
 
 def always(answer: Answer) -> Iterator[Answer]:
@@ -158,6 +170,7 @@ class Receiver:
             return
         self._loop.run_forever()
         self._server.close()
+        self._loop.run_until_complete(asyncio.sleep(0.01))  # who was let in just now has a task, too
         for task in self._tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
@@ -279,6 +292,9 @@ class _Conversation:
             raise _Ended("as scripted")
         if message is not None:
             message.answered = answer.reply if isinstance(answer, Later) else answer
+        while isinstance(answer, Endless):
+            await self._send(answer.reply)
+            await asyncio.sleep(0.005)
         if isinstance(answer, Later):
             step = answer.by or len(answer.reply)
             for at in range(0, len(answer.reply), step):

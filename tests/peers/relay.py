@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import yaml
 
+from relay.cli.control import Control
 from tests.peers.keys import Key
 from tests.peers.place import Place, Program, free_port, wait_for
 
@@ -58,6 +59,8 @@ class Relay:
         self.smtp_port, self.metrics_port = free_port(), free_port()
         self.config = self.home / "relay.yaml"
         self.program: Program | None = None
+        self.command = [sys.executable, "-m", "relay"]
+        self.surroundings: dict[str, str] = {}  # more environment, for the relay's own process only
         for selector, key in keys.items():
             self._write(f"data/dkim/shop.test/{selector}.pem", key.pem, mode=0o600)
         policies = yaml.safe_dump(_policy(keys, stream, policy, provider), sort_keys=False)
@@ -66,8 +69,9 @@ class Relay:
 
     def start(self) -> Relay:
         """Starts the process and waits until it says that it takes mail."""
-        command = [sys.executable, "-m", "relay", "serve", "--config", str(self.config)]
-        self.program = Program(command, self.home / "log", cwd=ROOT, env=self.environment())
+        command = [*self.command, "serve", "--config", str(self.config)]
+        surroundings = self.environment() | self.surroundings
+        self.program = Program(command, self.home / "log", cwd=ROOT, env=surroundings)
         self.program.wait_until(self.ready, "the relay is ready")
         return self
 
@@ -92,6 +96,10 @@ class Relay:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):
             return False
+
+    def status(self) -> dict[str, Any]:
+        """What `relay status --json` shows."""
+        return dict(Control(self.home / "data" / "control.sock").get("status"))
 
     def metrics(self) -> dict[tuple[str, str], float]:
         """(name, labels as they are printed) to value."""

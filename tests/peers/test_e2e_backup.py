@@ -4,10 +4,10 @@ import json
 import time
 
 import pytest
+from tests.peers.test_e2e_crash import NUMBER, SENDER, YOU, Client, numbers
 
 from tests.peers.receiver import always, later
 from tests.peers.relay import submit
-from tests.peers.test_e2e_crash import NUMBER, SENDER, YOU, Client, numbers
 
 pytestmark = pytest.mark.peers
 CLIENTS = 3

@@ -12,10 +12,10 @@ import sys
 import threading
 
 import pytest
+from tests.peers.test_e2e_crash import Client, numbers
 
 from tests.peers.place import Program, free_port, wait_for
 from tests.peers.relay import ROOT, submit
-from tests.peers.test_e2e_crash import Client, numbers
 
 pytestmark = pytest.mark.peers
 FRONTS = 2

@@ -198,7 +198,7 @@ def test_constraints_pin_every_dependency_and_name_no_index():
 
 def test_the_makefile_lists_its_targets():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("run", "test", "coverage", "lint", "types", "bench", "crash", "schemas", "clean"):
+    for target in ("run", "test", "coverage", "lint", "types", "bench", "faults", "schemas", "clean"):
         assert re.search(rf"^{target} +\S", done.stdout, re.MULTILINE), target
 
 

@@ -1,0 +1,53 @@
+"""One destination takes seconds for each message and a backlog waits for it: mail to others is as quick as before."""
+
+import statistics
+import time
+
+import pytest
+
+from tests.faults.form import rounds
+from tests.faults.load import Client, Load
+from tests.peers.receiver import always, later
+
+pytestmark = pytest.mark.peers
+SLOW_S, BACKLOG = 1.0, 200
+PROBES = rounds(60, 600)
+NOISE_S = 0.025  # this machine's own: two processors, shared
+
+
+def delays(one, name, probes=PROBES):
+    """Seconds from accepted to delivered of the probes of that name, sorted."""
+    client = Client(one, name, to="you@r11.receivers.test", pause_s=0.03, large_every=1 << 30)
+    client.most = probes
+    with Load([client]) as load:
+        load.join()
+    ids = set(load.answered.values())
+    one.wait(lambda: len([row for row in one.events("delivered") if row["message"] in ids]) == probes, "the probes")
+    return sorted(row["delay_s"] for row in one.events("delivered") if row["message"] in ids)
+
+
+def p95(values):
+    return values[int(len(values) * 0.95)]
+
+
+@pytest.mark.timeout(200)
+def test_a_slow_destination_slows_nobody_else(relay, receive, note):
+    receive(10, {"dot": always(later(SLOW_S, b"250 2.0.0 at last\r\n"))})
+    receive(11)
+    one = relay(provider={"connections": 5})
+    delays(one, "warm", 20)
+    alone = delays(one, "alone")
+    crowd = [Client(one, f"slow{n}", large_every=1 << 30) for n in range(4)]
+    for client in crowd:
+        client.most = BACKLOG // len(crowd)
+    with Load(crowd) as load:
+        load.join()
+    begun = time.monotonic()
+    beside = delays(one, "beside")
+    waiting = one.total("relay_queue_recipients")
+    note("9 one destination answers slowly", rounds=1, accepted=2 * PROBES + len(load.answered),
+         more=f"others' p95 {p95(alone) * 1000:.1f} ms alone, {p95(beside) * 1000:.1f} ms beside it "
+              f"(median {statistics.median(alone) * 1000:.1f}, {statistics.median(beside) * 1000:.1f})")  # fmt: skip
+    assert waiting > 0, f"the backlog was gone after {time.monotonic() - begun:.0f} s"
+    assert p95(beside) <= 1.1 * p95(alone) + NOISE_S
+    one.run("queue", "cancel", "--recipient", "*@r10.receivers.test", "--yes", check=False)
