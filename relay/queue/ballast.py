@@ -16,7 +16,7 @@ from pathlib import Path
 log = logging.getLogger("relay.queue")
 
 BYTES = 16 << 20  # what the log may hold that the file has not got yet: sqlite.CHECKPOINT_BYTES
-DISK_SHARE = 20  # at most one in so many of all bytes of a small disk
+DISK_SHARE = 4  # at most one in so many of all bytes of a small disk
 BLOCK = bytes(1 << 20)
 AGAIN_S = 1.0
 

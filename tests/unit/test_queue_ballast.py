@@ -34,7 +34,7 @@ def test_it_is_made_once_and_stays(tmp_path, monkeypatch):
 def test_a_small_disk_has_a_small_one(tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "statvfs", disk(30 * MB, 40 * MB))
     Ballast(tmp_path / "ballast").take()
-    assert (tmp_path / "ballast").stat().st_size == 2 * MB
+    assert (tmp_path / "ballast").stat().st_size == 10 * MB
 
 
 def test_thrown_off_it_comes_back_when_there_is_twice_the_room(tmp_path, monkeypatch):
