@@ -17,6 +17,7 @@ from relay.queue.store import StoreBroken
 # room for one message of 4 KiB only, and half of the file is empty (decision 13).
 PAGE_BYTES = 16_384
 CACHE_KIB = 8192
+STATEMENTS = 512  # kept prepared: those of queue/batch.py are as many as there are sizes of groups
 CHECK_S = 1.0  # a queue of gigabytes must not keep mail waiting while all of it is read
 
 
@@ -24,7 +25,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes and checkpoints. Raises StoreBroken for a file that is damaged,
     locked by another relay, or of a newer version; OSError when its folder cannot be made."""
     make_folder(path.parent)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # before the first write, or never
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")

@@ -12,6 +12,7 @@ from functools import cache
 from relay.core.message import Prepared
 from relay.core.states import Cause
 from relay.core.waiting import Waiting
+from relay.queue import batch
 from relay.queue.legal import allowed, becomes
 from relay.queue.once import receipts
 from relay.queue.rows import message_values, places, recipient_values
@@ -93,13 +94,10 @@ def rollback(connection: sqlite3.Connection) -> None:
 def _insert(connection: sqlite3.Connection, puts: Sequence[Prepared]) -> list[list[Waiting]]:
     if not puts:
         return []
-    sql = statements()
     waiting = [places(put) for put in puts]
-    connection.executemany(sql["put_message"], [message_values(put, _inline(put)) for put in puts])
-    connection.executemany(
-        sql["put_recipient"],
-        [row for put, where in zip(puts, waiting, strict=True) for row in recipient_values(put, where)],
-    )
+    batch.insert(connection, "put_message", [message_values(put, _inline(put)) for put in puts])
+    rows = [row for put, where in zip(puts, waiting, strict=True) for row in recipient_values(put, where)]
+    batch.insert(connection, "put_recipient", rows)
     count(connection, {"accepted": sum(map(len, waiting))})
     for put in puts:
         if put.origin:
@@ -116,9 +114,10 @@ def settle(connection: sqlite3.Connection, group: Group) -> list[str]:
     """Records ends and new due times inside the caller's transaction; returns the ids of messages that are gone and
     had a spool file; what left is noted in `group.moved`. A settlement of an attempt already recorded, or one that
     the table of states does not allow, changes nothing and is named in `group.refused`."""
+    done = _end_together(connection, group.settlements)
     ended, touched = Counter[str](), Counter[str]()
     for number, one in enumerate(group.settlements):
-        if not _change(connection, one):
+        if one.key not in done and not _change(connection, one):
             if all(other.key != one.key for other in group.settlements[:number]):  # else it was just recorded
                 group.refused[one.key] = _why_not(connection, one)
         elif one.end is not None:
@@ -126,6 +125,23 @@ def settle(connection: sqlite3.Connection, group: Group) -> list[str]:
             touched[one.message] += 1
     count(connection, ended)
     return drop(connection, touched, group.moved)
+
+
+def _end_together(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> set[Attempted]:
+    """Ends by one statement those that end alike; returns which. Where a recipient is spoken of twice their order
+    matters, and none is."""
+    if len({(one.message, one.index) for one in settlements}) < len(settlements):
+        return set()
+    alike: dict[tuple[Cause, int], list[Settlement]] = {}
+    for one in settlements:
+        if one.end is not None:
+            alike.setdefault((one.cause, one.attempt), []).append(one)
+    return {
+        one.key
+        for (cause, attempt), some in alike.items()
+        if batch.end(connection, cause, attempt, [(one.message, one.index) for one in some])
+        for one in some
+    }
 
 
 def _change(connection: sqlite3.Connection, one: Settlement) -> bool:
@@ -156,19 +172,16 @@ def _why_not(connection: sqlite3.Connection, one: Settlement) -> str:
 def drop(connection: sqlite3.Connection, ended: Mapping[str, int], moved: Moved) -> list[str]:
     """Deletes the messages that have no recipient left, noting in `moved` what they were, and counts what ended of
     those that have; returns the ids that had a spool file."""
-    gone, sql = [], statements()
+    gone = {left.id: left for left in batch.drop(connection, ended)}
     for message, number in ended.items():
-        row = connection.execute(sql["drop_message"], (message,)).fetchone()
-        if row is None:
-            connection.execute(sql["note_ended"], (message, number))
+        left = gone.get(message)
+        if left is None:
+            connection.execute(statements()["note_ended"], (message, number))
             continue
-        spooled, stream, size, recipients = row
-        note(moved, stream, -1, -size)
-        if spooled:
-            gone.append(message)
-        if recipients != 1:
-            connection.execute(sql["drop_ended"], (message,))
-    return gone
+        note(moved, left.stream, -1, -left.size)
+        if left.recipients != 1:
+            connection.execute(statements()["drop_ended"], (message,))
+    return [left.id for left in gone.values() if left.spooled]
 
 
 def count(connection: sqlite3.Connection, numbers: dict[str, int]) -> None:

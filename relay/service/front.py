@@ -21,6 +21,7 @@ from relay.queue.handoff import Handoff
 from relay.queue.spool import Spool
 from relay.service.changes import in_force
 from relay.service.feedback import feedback_addresses
+from relay.service.garbage import collect_for_ever, settle
 from relay.service.inlet import RETURN_PATH_KEY, Inlet, Share, Sockets, Ways
 from relay.service.keyfile import secret_file
 from relay.service.rules import Rules
@@ -68,6 +69,8 @@ class Front:
         ready.cancel()
         if not ended.done():
             await self._let_in()
+        settle()
+        collecting = loop.create_task(collect_for_ever(), name="garbage")
         await ended
         broken = connecting.done()
         if self.inlet is not None:
@@ -76,7 +79,8 @@ class Front:
         self.desk.close()
         await self.handoff.close()
         connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
+        collecting.cancel()
+        await asyncio.gather(connecting, collecting, return_exceptions=True)
         return 1 if broken else 0
 
     async def _let_in(self) -> None:

@@ -135,7 +135,8 @@ def test_a_block_lifts_and_mail_flows_by_itself(internet, relay):
     assert [receipt.at for receipt in receipts if began + under_way_s < receipt.at < lifted - 0.1] == []
     assert receipts[-1].at < lifted + 5
     assert one.events("bounced", "expired") == []
-    assert len(facts.refusals) < 15, "it knocks again and again"
+    knocks = 4 * 5  # its four connections, after each pause of a second and when the block begins
+    assert len(facts.refusals) <= knocks, "it knocks again and again"
 
 
 def test_both_streams_share_a_provider_and_never_pass_its_limit(internet, relay):

@@ -111,3 +111,6 @@ def test_what_no_relay_wrote_is_an_error():
         facts_of({"time": 0.0})
     with pytest.raises(ValueError, match="substring"):
         facts_of({"message": "?", "recipients": [], "size": 1})
+    for time in (1e300, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="no time of an event"):
+            facts_of({"time": time, "recipients": [], "size": 1})

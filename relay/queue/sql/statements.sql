@@ -32,9 +32,19 @@ INSERT INTO ended (message, n) VALUES (?1, ?2) ON CONFLICT (message) DO UPDATE S
 -- name: drop_ended
 DELETE FROM ended WHERE message = ?1;
 
--- name: drop_message
-DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)
-RETURNING spooled, stream, size, recipients;  -- not "body IS NULL": SQLite 3.40 answers 0 to that for a NULL in this table
+-- name: count_ending
+-- The first condition says again what the second one says: SQLite finds rows by it, and would read all for the second.
+SELECT COUNT(*) FROM recipient WHERE message IN ({ids}) AND (message, idx) IN (VALUES {keys}) AND attempts < ? AND {allowed};
+
+-- name: end_recipients
+DELETE FROM recipient WHERE message IN ({ids}) AND (message, idx) IN (VALUES {keys}) AND attempts < ? AND {allowed};
+
+-- name: left_messages
+SELECT json_group_array(json_array(id, spooled, stream, size, recipients)) FROM message m
+WHERE id IN ({ids}) AND NOT EXISTS (SELECT 1 FROM recipient r WHERE r.message = m.id);
+
+-- name: drop_messages
+DELETE FROM message WHERE id IN ({ids});
 
 -- name: due
 SELECT due_at, message, idx, address, domain, stream, received_at, attempts, delay_notified, flow, lost
