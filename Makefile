@@ -58,7 +58,7 @@ bench: $(VENV)/installed  ## messages a second, CPU and memory, beside Postfix +
 simulate: $(VENV)/installed-test  ## the scheduler on a virtual clock, a million messages
 	SIMULATE_MESSAGES=100000 SIMULATE_SEEDS=200 $(BIN)/pytest tests/simulate --timeout 3600 -s $(ARGS)
 
-faults: $(VENV)/installed-test  ## the fault plan in its long form, about an hour: nothing answered 250 is lost (needs gcc)
+faults: $(VENV)/installed-test  ## the fault plan in its long form, about two hours: nothing answered 250 is lost (needs gcc)
 	RELAY_FAULTS=long RELAY_REQUIRE_PEERS=1 $(BIN)/pytest -q tests/faults $(ARGS)
 
 fuzz: $(VENV)/installed-fuzz  ## random conversations and inputs for every parser, SECONDS each (60), guided by coverage
