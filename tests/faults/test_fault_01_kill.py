@@ -2,7 +2,8 @@
 
 Clients send as fast as they are answered; a process of the relay is killed at a random moment and started again
 where it does not come back by itself. Delivery goes on all the while, to a receiver that lives through it, so that
-kills fall between its 250 and our record of it too.
+kills fall between its 250 and our record of it too. What comes twice was known as possible: the journal had it under
+way (`lost_after_dot` in the events).
 """
 
 import os
@@ -32,6 +33,8 @@ def kill(one, victim):
     begun = time.monotonic()
     if victim == "all":
         one.program.process.wait()
+        one.run("queue", "check")  # the queue of the dead proves sound
+        begun = time.monotonic()
         one.start()
     else:
         one.wait(lambda: answers(one), "the relay is whole again")
@@ -63,10 +66,12 @@ def test_nothing_answered_250_is_lost(relay, receive, note, victim, workers):
     one.idle(120)
     answered, delivered = set(load.answered), numbers(server.accepted)
     lost, twice = answered - set(delivered), len(delivered) - len(set(delivered))
+    known = [row for row in one.events("deferred") if row.get("lost_after_dot")]
     note(f"1 SIGKILL: {victim}, {workers} fronts", rounds=ROUNDS, accepted=len(answered), lost=len(lost), twice=twice,
-         again_s=f"{max(again_s):.2f}", more=f"refused meanwhile {dict(load.refused)}")
+         again_s=f"{max(again_s):.2f}", more=f"{len(known)} in doubt; refused meanwhile {dict(load.refused)}")
     assert lost == set()
-    assert twice <= ROUNDS * 4 * CONNECTIONS
+    assert twice <= len(known) <= ROUNDS * CONNECTIONS
+    one.run("queue", "check")
     assert max(again_s) < within(5)
     assert all(code.startswith("4") for code in load.refused)
     assert one.waiting() == []
