@@ -4,8 +4,8 @@ import json
 import time
 
 import pytest
-from tests.peers.test_e2e_crash import NUMBER, SENDER, YOU, Client, numbers
 
+from tests.faults.load import NUMBER, SENDER, YOU, Client, numbers
 from tests.peers.receiver import always, later
 from tests.peers.relay import submit
 
@@ -44,7 +44,7 @@ def test_under_load_and_back(relay, receive, tmp_path):
         client.stopping.set()
     for client in clients:
         client.join(60)
-    assert [client.strange for client in clients] == [[]] * CLIENTS
+    assert not any(client.refused for client in clients)
     one.idle(120)
     spool = one.home / "data" / "spool"
     one.wait(lambda: [file for file in spool.iterdir() if file.is_file()] == [], "bodies kept for the copy to go")
