@@ -58,9 +58,9 @@ def parse_workers(value: Any) -> int:
 
 
 def usual_fronts(processors: int) -> int:
-    """What `auto` means (docs/decisions/0012-fronts-and-engine.md): one process on one processor, else a front
-    for each, at most 8; the engine, which is one, is busy by then."""
-    return 0 if processors < 2 else min(processors, 8)
+    """What `auto` means (docs/decisions/0012-fronts-and-engine.md): one process on up to two processors, else a
+    front for each, at most 8; the engine, which is one, is busy by then."""
+    return 0 if processors < 3 else min(processors, 8)
 
 
 Workers = Annotated[

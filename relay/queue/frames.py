@@ -257,8 +257,8 @@ EVENT_TYPES = [str, float, str, str, str, str, str, dict, dict]
 
 def events_of(frame: Frame) -> list[Event]:
     """The events in an EVENTS frame. Raises FrameError."""
-    if type(frame.words) is not list:
-        raise FrameError("events that are no list")
+    if type(frame.words) is not list or frame.raw:
+        raise FrameError("events that are no list, or more than that")
     found = []
     for row in frame.words:
         if type(row) is not list or list(map(type, row)) != EVENT_TYPES or row[0] not in NAMES or not _texts(row[7]):

@@ -236,8 +236,8 @@ def test_workers_are_the_number_of_fronts(tmp_path, text, fronts):
     assert config_of(tmp_path, GOOD + f"workers: {text}\n").workers == fronts
 
 
-@pytest.mark.parametrize(("processors", "fronts"), [(1, 0), (2, 2), (4, 4), (96, 8)])
-def test_auto_is_one_process_on_one_processor_and_fronts_on_more(processors, fronts):
+@pytest.mark.parametrize(("processors", "fronts"), [(1, 0), (2, 0), (3, 3), (4, 4), (96, 8)])
+def test_auto_is_one_process_on_two_processors_and_fronts_on_more(processors, fronts):
     assert usual_fronts(processors) == fronts
 
 
