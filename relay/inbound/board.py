@@ -152,10 +152,10 @@ class SharedBudget:
         self.limit, self.used = limit, 0
         self._board, self._number = board, number
 
-    def take(self, amount: int) -> bool:
-        """Reserves `amount` bytes; False, and nothing reserved, when they are not there."""
+    def take(self, amount: int, kept: float = 0.0) -> bool:
+        """Reserves `amount` bytes; False, and nothing reserved, when they are not there, but for the share `kept`."""
         self._board.hold(self._number, amount)
-        if self._board.memory() > self.limit:
+        if self._board.memory() > self.limit * (1 - kept):
             self._board.hold(self._number, -amount)
             return False
         self.used += amount

@@ -144,6 +144,13 @@ class Intake:
         priority = one.priority if one else max((each.priority for each in streams.values()), default=0)
         return self.load.too_long(priority, now)
 
+    def kept(self, listener: str, credential: str) -> float:
+        """The share of the memory for messages that mail of this client must leave free: what higher streams
+        reserve, where its own stream is settled before it begins."""
+        streams = self.policy().streams
+        one = streams.get(self._standing_of(listener, credential).stream)
+        return sum(each.reserve for each in streams.values() if one and each.priority > one.priority)
+
     async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply | Receipt:
         decision, stream = plan.decision, plan.stream
         await self.turns.mine(stream.priority)

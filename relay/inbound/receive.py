@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 class Receiver:
     """Takes one message: `feed` until it gives the rest, `finish` once, `release` always."""
 
-    __slots__ = ("_budget", "_front", "_header", "_path", "_settings", "_spool", "_taken", "_trouble",
+    __slots__ = ("_budget", "_front", "_header", "_kept", "_path", "_settings", "_spool", "_taken", "_trouble",
                  "_try_at", "_writer", "reader")  # fmt: skip
 
-    def __init__(self, settings: ListenerSettings, budget: Budget, spool: Spool | None) -> None:
+    def __init__(self, settings: ListenerSettings, budget: Budget, spool: Spool | None, kept: float = 0.0) -> None:
         self.reader = DataReader(repair=settings.legacy)
         self._settings = settings
-        self._budget = budget
+        self._budget, self._kept = budget, kept
         self._spool = spool
         self._taken = 0
         self._front = b""  # a beginning so long that it will be spooled, while its header has no end yet
@@ -69,7 +69,7 @@ class Receiver:
         if self._writer is not None:
             self._writer.write(self.reader.take())
             return
-        if not self._budget.take(amount):
+        if not self._budget.take(amount, self._kept):
             raise Refused("out-of-memory")
         self._taken += amount
         if self._spool is not None and size > self._most_in_memory():

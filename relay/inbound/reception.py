@@ -31,9 +31,10 @@ class MemoryBudget:
         self.limit = limit
         self.used = 0
 
-    def take(self, amount: int) -> bool:
-        """Reserves `amount` bytes; False, and nothing reserved, when they are not there."""
-        if self.used + amount > self.limit:
+    def take(self, amount: int, kept: float = 0.0) -> bool:
+        """Reserves `amount` bytes; False, and nothing reserved, when they are not there. `kept`: the share of the
+        budget that is for others."""
+        if self.used + amount > self.limit * (1 - kept):
             return False
         self.used += amount
         return True
@@ -51,7 +52,7 @@ class MemoryBudget:
 class Budget(Protocol):
     """A MemoryBudget, of this process or of several."""
 
-    def take(self, amount: int) -> bool: ...
+    def take(self, amount: int, kept: float = 0.0) -> bool: ...
 
     def give(self, amount: int) -> None: ...
 
@@ -107,8 +108,8 @@ class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
     take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
     tasks in which accepted mail is being stored; `crowded` says by listener, credential and the loop's time
-    whether one more message would wait too long. Whoever has a file descriptor of `descriptors` or above is
-    sent away."""
+    whether one more message would wait too long, `kept` which share of the memory is not for such mail. Whoever
+    has a file descriptor of `descriptors` or above is sent away."""
 
     def __init__(
         self,
@@ -125,6 +126,7 @@ class Reception:
         clock: Callable[[], float] = time.time,
         takes: Callable[[str], bool] = lambda address: False,
         crowded: Callable[[str, str, float], bool] = lambda listener, credential, now: False,
+        kept: Callable[[str, str], float] = lambda listener, credential: 0.0,
         descriptors: int = sys.maxsize,
     ) -> None:
         self.settings = settings
@@ -137,7 +139,7 @@ class Reception:
         self.on_connection = on_connection
         self.clock = clock
         self.takes = takes
-        self.crowded, self.descriptors = crowded, descriptors
+        self.crowded, self.kept, self.descriptors = crowded, kept, descriptors
         self.draining = False
         self.sessions: set[Guest] = set()
         self.commits: set[asyncio.Task[Reply]] = set()

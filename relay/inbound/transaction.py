@@ -101,9 +101,11 @@ class Transaction(Connection):
         access.check_sender(self.settings.name, account.name if account else "", sender)
 
     def _check_load(self) -> None:
-        account = self.credential.name if self.credential else ""
-        if self.reception.crowded(self.settings.name, account, self.loop.time()):
+        if self.reception.crowded(self.settings.name, self._account(), self.loop.time()):
             raise Refused("overloaded")
+
+    def _account(self) -> str:
+        return self.credential.name if self.credential else ""
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """Adds a recipient. RFC 5321 §4.1.1.3."""
@@ -137,7 +139,8 @@ class Transaction(Connection):
         if not draft.recipients:
             raise Refused("rcpt-first")
         self.say(GO_AHEAD)
-        receiver = Receiver(self.settings, self.reception.budget, self.reception.spool)
+        kept = self.reception.kept(self.settings.name, self._account())
+        receiver = Receiver(self.settings, self.reception.budget, self.reception.spool, kept)
         try:
             content = await self._receive(receiver)
         except BaseException:

@@ -40,7 +40,7 @@ def receptions(
             feedback.accept if one.accepts == BOUNCES else intake.accept, budget=budget,
             tls=listener_context(config, one), notify=notify, on_connection=on_connection, spool=spool,
             takes=feedback.takes, crowded=never if one.accepts == BOUNCES else intake.crowded, seats=seats(name),
-            descriptors=clients,
+            kept=intake.kept, descriptors=clients,
         )
         for name, one in config.listeners.items()
     ]  # fmt: skip

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import replies
+from relay.core.ledger import Act
 from relay.core.pattern import compile_pattern
-from relay.core.replies import ReplyRule, Threshold, Windows, deciding, read_reply
+from relay.core.replies import ReplyRule, Threshold, Windows, asked, deciding, read_reply
 from relay.core.reply import reply
 from relay.smtp.wire import ReplyReader
 
@@ -102,3 +103,12 @@ def test_a_threshold_is_reached_by_that_many_in_its_time(count, gaps):
         heard.append(now)
         recent = [at for at in heard if at > now - 60]
         assert windows.reached("a", Threshold(count, 60), now) is (len(recent) >= count)
+
+
+def test_a_stream_is_paused_only_where_a_message_was_named():
+    both = rule(acts=((Act.PAUSE_STREAM, 0.0), (Act.SLOW, 0.5)), for_s=60.0, where="p.yaml:3")
+    heard = {"source": "m1", "provider": "gmail", "counted": "gmail", "now": 100.0}
+    paused, slowed = asked(both, FLOOD, stream="news", **heard)
+    assert (paused.act, paused.stream, paused.source, paused.until) == (Act.PAUSE_STREAM, "news", "", 160.0)
+    assert (slowed.act, slowed.stream, slowed.source, slowed.value) == (Act.SLOW, "", "m1", 0.5)
+    assert [one.act for one in asked(both, FLOOD, stream="", **heard)] == [Act.SLOW]

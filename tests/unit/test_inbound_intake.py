@@ -282,6 +282,19 @@ def test_what_is_answered_is_no_longer_in_hand(tmp_path):
         assert door.load.wait_s(0, 0.0) == 0
 
 
+def test_lower_streams_leave_the_memory_that_higher_ones_reserve(tmp_path):
+    high, low = STREAMS[0], STREAMS[1]
+    assert high.priority > low.priority
+    streams = {one.name: one for one in (replace(high, reserve=0.4), low)}
+    rules = replace(policy(), streams=streams)
+    found = []
+    for standing in (Standing(low.name), Standing(high.name), Standing()):
+        door = Door(tmp_path, rules, listener=standing)
+        door.accept()
+        found.append(door.intake.kept("apps", ""))
+    assert found == [0.4, 0, 0]  # of the last nobody knows yet what stream it will be
+
+
 def test_at_mail_the_lower_stream_is_told_first(tmp_path):
     high, low = STREAMS[0], STREAMS[1]
     assert high.priority > low.priority

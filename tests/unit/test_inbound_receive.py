@@ -98,6 +98,14 @@ def test_memory_is_shared_and_the_spool_relieves_it(tmp_path: Path) -> None:
     assert refusal(big, memory=130_000) == "out-of-memory"
 
 
+def test_what_is_kept_for_others_is_not_taken() -> None:
+    budget = MemoryBudget(1000)
+    assert budget.take(500, 0.5)
+    assert not budget.take(1, 0.5)
+    assert budget.take(500)
+    assert not budget.take(1)
+
+
 def test_where_memory_is_short_a_body_goes_to_the_spool_earlier(tmp_path: Path) -> None:
     body = b"0123456789\r\n" * 7_000
     roomy = receive(b"Subject: x\r\n\r\n" + body, memory=200_000, spool=Spool(tmp_path))

@@ -8,7 +8,7 @@ from relay.core.envelope import Envelope, Recipient
 from relay.core.events import accepted_event
 from relay.core.headers import Headers
 from relay.core.ids import message_id
-from relay.core.message import Prepared
+from relay.core.message import Once, Prepared
 from relay.policy.decide import decide
 from relay.policy.facts import Facts
 from relay.policy.recorded import facts_of, headers_asked, record
@@ -104,6 +104,15 @@ def test_an_event_without_facts_still_has_its_envelope():
     assert "facts" not in accepted_event(
         Prepared("0" * 19, 0.0, 0.0, Envelope("", ()), "", "s", "p", "r", content=Content(b"", MemoryBody(b""))), 0.0
     ).detail  # fmt: skip
+
+
+def test_where_a_message_came_from_and_its_key_are_in_its_event():
+    message = Prepared(
+        "0" * 19, 0.0, 0.0, Envelope("", ()), "", "s", "p", "r", origin="postfix 4ABC",
+        once=Once("credential shop", "order-17", "d", 9.0), content=Content(b"", MemoryBody(b"")),
+    )  # fmt: skip
+    detail = accepted_event(message, 0.0).detail
+    assert (detail["origin"], detail["idempotency_key"]) == ("postfix 4ABC", "order-17")
 
 
 def test_what_no_relay_wrote_is_an_error():
