@@ -16,7 +16,6 @@ from relay.core.limits import rate_words
 from relay.core.pauses import By
 
 SAME_S = 1.0  # what begins and ends within a second of another is the same
-ALERT = "alert"  # a brake that only tells
 ACTS = {"slow": Act.SLOW, "connections": Act.CONNECTIONS}  # any other: a pause
 
 

@@ -25,7 +25,6 @@ from relay.core.message import Once, Prepared
 VERSION = 1
 MOST_BYTES = 16 << 20  # of a frame: ten times the largest message that is not spooled
 HEAD = struct.Struct("!IBI")
-LENGTH = struct.Struct("!I")
 SAFE_ID = re.compile(r"[0-9A-Za-z]{1,64}")
 SPOOLED = re.compile(r"[0-9a-z-]{1,32}/in-[0-9A-Za-z_]{1,32}")
 NOTIFY = {
