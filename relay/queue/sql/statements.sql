@@ -1,13 +1,15 @@
 -- Every statement the store runs, by name. Values are always bound, never pasted in.
 
 -- name: put_message
-INSERT INTO message (id, received_at, stream, pool, route, sender, return_path, envid, ret, body_type, utf8,
+-- OR ROLLBACK: who fails ends the whole group anyway, and SQLite need not keep what a statement of many rows would
+-- have to put back, which is a temporary file made and removed in every commit.
+INSERT OR ROLLBACK INTO message (id, received_at, stream, pool, route, sender, return_path, envid, ret, body_type, utf8,
                      credential, client, tags, eight_bit, size, header, body, body_size, spooled, recipients,
                      body_crc)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: put_recipient
-INSERT INTO recipient (message, idx, address, domain, notify, orcpt, stream, state, received_at, due_at,
+INSERT OR ROLLBACK INTO recipient (message, idx, address, domain, notify, orcpt, stream, state, received_at, due_at,
                        attempts, delay_notified, last, flow)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?);
 
