@@ -16,8 +16,8 @@ from relay.web.operator import FrontState, ListenerState
 class Doors(Protocol):
     """Opened last, closed first."""
 
-    async def open(self) -> None:
-        """Lets mail in; returns when it is. Raises OSError."""
+    async def open(self, ended: asyncio.Event) -> None:
+        """Lets mail in; returns when it is, or when the relay is told to stop before that. Raises OSError."""
         ...
 
     def closed_reason(self) -> str:
@@ -66,8 +66,8 @@ class OwnDoors:
         self.take = inlet.take
         self.close = inlet.close
 
-    async def open(self) -> None:
-        """Accepts."""
+    async def open(self, ended: asyncio.Event) -> None:
+        """Accepts, which takes no time."""
         await self.inlet.listen(self._sockets)
 
     def closed_reason(self) -> str:

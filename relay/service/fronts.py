@@ -106,14 +106,20 @@ class FrontDoors:
         ]
         self._restarts = 0
 
-    async def open(self) -> None:
+    async def open(self, ended: asyncio.Event) -> None:
         """Serves the socket; returns when all fronts listen, or those that do after START_S, at least one."""
         await self.takeover.serve(bind_socket(self.path))
-        until = time.monotonic() + START_S
-        while len(self._listening) < self.board.fronts and (left := until - time.monotonic()) > 0:
-            await self.takeover.changed(left)
-        if not self._listening:
+        coming, stopped = asyncio.create_task(self._come_up()), asyncio.create_task(ended.wait())
+        await asyncio.wait([coming, stopped], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        for one in (coming, stopped):
+            one.cancel()
+        await asyncio.gather(coming, stopped, return_exceptions=True)
+        if not self._listening and not ended.is_set():  # fronts are told to stop when the engine is: none comes then
             raise OSError("no front has come up")
+
+    async def _come_up(self) -> None:
+        while len(self._listening) < self.board.fronts:
+            await self.takeover.changed(START_S)
 
     @property
     def _listening(self) -> list[int]:

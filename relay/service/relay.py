@@ -173,10 +173,11 @@ class Relay:
         )  # fmt: skip
         self.pager = Pager(self.store, most=settings.backlog, clock=clock, place=self.dispatcher.place)
 
-    async def listen(self, sockets: Sockets) -> None:
-        """Lets mail in through bound sockets, here or at the fronts that hold them too. Raises OSError."""
+    async def listen(self, sockets: Sockets, ended: asyncio.Event) -> None:
+        """Lets mail in through bound sockets, here or at the fronts that hold them too; does not wait for them any
+        longer when the relay is told to stop. Raises OSError."""
         self.doors = self._own_doors(sockets) if self.board is None else self._front_doors(self.board, sockets)
-        await self.doors.open()
+        await self.doors.open(ended)
 
     def _own_doors(self, sockets: Sockets) -> Doors:
         ways = Ways(

@@ -131,8 +131,10 @@ class Process:
             opened.push_async_callback(health.close)
             control = await serve_control(self.operator, config.control_socket)
             opened.push_async_callback(control.close)
-            await self.relay.listen(self.fronts[1] if self.fronts else open_sockets(config, listen_descriptors()))
-            self._ready()
+            sockets = self.fronts[1] if self.fronts else open_sockets(config, listen_descriptors())
+            await self.relay.listen(sockets, self.ended)
+            if not self.ended.is_set():
+                self._ready()
             await self.ended.wait()
             await self._stop()
 

@@ -41,6 +41,7 @@ WELL_S = 10.0  # a process that lived so long is started again at once
 PAUSES_S = (0.0, 0.2, 1.0, 2.0, 5.0)  # before a process that keeps dying is started again
 TRIES = 10  # engines that never came up, one after the other: then the relay ends, and systemd is told
 LATE_S = 20.0  # more than the drain: what then still runs is killed
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Supervisor:
@@ -138,9 +139,12 @@ class Supervisor:
     # Children
 
     def _start(self, number: int) -> None:
+        # A child that is told to stop before it has forgotten our handlers must not take it for word to us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         pid = os.fork()
         if pid == 0:
             self._be(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         self.children[pid] = number
         self.board.started(number, pid, time.time(), again=self.board.life(number).since > 0)
 
@@ -149,9 +153,11 @@ class Supervisor:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            for one in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(one, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the engine hears it: it must not end one that starts
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
             os.close(self.lifeline[1])
             threading.Thread(target=_end_with, args=(self.lifeline[0],), name="lifeline", daemon=True).start()
             self.words.close()
@@ -197,7 +203,8 @@ class Supervisor:
             self.board.ended(number)
             who = "the engine" if number == ENGINE else f"front {number}"
             if self.stopping_until:
-                self.code = code if number == ENGINE else self.code
+                if number == ENGINE:
+                    self.code = 0 if code == -signal.SIGTERM else code  # it had not begun, and nothing is left undone
                 continue
             log.error("%s ended with %d (%s)", who, code, "a signal" if code < 0 else "exit status")
             if number == ENGINE and not self._worth_another(code):

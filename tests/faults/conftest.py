@@ -9,13 +9,14 @@ import pytest
 from tests.peers.conftest import internet, keys, names, place, receive, relay
 
 __all__ = ["internet", "keys", "names", "place", "receive", "relay"]
-COLUMNS = ("rounds", "accepted", "lost", "twice", "again_s")
+COLUMNS = ("workers", "rounds", "accepted", "lost", "twice", "again_s")
 Note = Callable[..., None]
 
 
 @pytest.fixture
 def note(record_property: Callable[[str, object], None]) -> Note:
-    """Notes the figures of a fault: `note("1 SIGKILL", rounds=…, accepted=…, lost=…, twice=…, again_s=…, more=…)`."""
+    """Notes the figures of a fault: `note("1 SIGKILL", workers=…, rounds=…, accepted=…, lost=…, twice=…, again_s=…,
+    more=…)`."""
 
     def write(fault: str, **figures: object) -> None:
         print(fault, figures)

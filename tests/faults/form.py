@@ -6,12 +6,21 @@ and held to in the long form.
 
 import os
 
+import pytest
+
+FRONTS = 2
 LONG = os.environ.get("RELAY_FAULTS") == "long"
 
 
 def rounds(short: int, long: int) -> int:
     """The number for this run."""
     return long if LONG else short
+
+
+def workers(*, short: bool) -> pytest.MarkDecorator:
+    """Each fault meets one process, and fronts with their engine: those in the short form, too, where the fault reaches
+    what they do between them, and otherwise in the long form."""
+    return pytest.mark.parametrize("workers", [0, FRONTS] if short or LONG else [0], ids="{} fronts".format)
 
 
 def within(seconds: float) -> float:

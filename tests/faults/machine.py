@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.peers.relay import Relay
@@ -21,6 +22,12 @@ def resident_mb(pid: int, *, peak: bool = False) -> float:
     name = "VmHWM:" if peak else "VmRSS:"
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
+
+
+def shared_mb(pids: Iterable[int]) -> float:
+    """Resident memory of processes together, what they share counted once (PSS in proc(5))."""
+    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in set(pids)]
+    return sum(int(text.partition("\nPss:")[2].split()[0]) for text in texts) / 1024
 
 
 def processes(one: Relay) -> dict[str, int]:

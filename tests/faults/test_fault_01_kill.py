@@ -67,7 +67,7 @@ def test_nothing_answered_250_is_lost(relay, receive, note, victim, workers):
     answered, delivered = set(load.answered), numbers(server.accepted)
     lost, twice = answered - set(delivered), len(delivered) - len(set(delivered))
     known = [row for row in one.events("deferred") if row.get("lost_after_dot")]
-    note(f"1 SIGKILL: {victim}, {workers} fronts", rounds=ROUNDS, accepted=len(answered), lost=len(lost), twice=twice,
+    note(f"1 SIGKILL: {victim}", workers=workers, rounds=ROUNDS, accepted=len(answered), lost=len(lost), twice=twice,
          again_s=f"{max(again_s):.2f}", more=f"{len(known)} in doubt; refused meanwhile {dict(load.refused)}")
     assert lost == set()
     assert twice <= len(known) <= ROUNDS * CONNECTIONS

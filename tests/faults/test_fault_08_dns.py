@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.faults.form import LONG, rounds
+from tests.faults.form import LONG, rounds, workers
 from tests.faults.load import Client, Load, numbers
 from tests.peers.nameserver import HEAD, NameServer
 from tests.peers.zones import zones
@@ -42,13 +42,14 @@ def outage(place):
 
 
 @pytest.mark.parametrize("how", ["SERVFAIL", *(["silence"] if LONG else [])])
+@workers(short=False)
 @pytest.mark.timeout(90 + OUT_S)
-def test_name_servers_are_out(relay, receive, outage, note, how):
+def test_name_servers_are_out(relay, receive, outage, note, how, workers):
     receivers = [receive(10 + n) for n in range(DOMAINS)]
     server, end = outage(how)
     one = relay(
         stream={"retry": {"after": [f"{WAIT_S}s"], "then": f"{WAIT_S}s", "expire": "1h"}},
-        config={"dns": {"servers": [server]}},
+        config={"dns": {"servers": [server]}, "workers": workers},
     )
     crowd = [Client(one, f"d{n}", to=f"you@r{10 + n}.{ZONE}", large_every=1 << 30) for n in range(DOMAINS)]
     for client in crowd:
@@ -67,8 +68,8 @@ def test_name_servers_are_out(relay, receive, outage, note, how):
     fullest = max(sum(first <= other < first + WINDOW_S for other in at) for first in at)
     got = [number for receiver in receivers for number in numbers(receiver.accepted)]
     lost = set(load.answered) - set(got)
-    note(f"8 name servers out for {out_s:.0f} s: {how}", rounds=1, accepted=len(load.answered), lost=len(lost),
-         twice=len(got) - len(set(got)), again_s=f"{at[0] - begun:.2f}",
+    note(f"8 name servers out for {out_s:.0f} s: {how}", workers=workers, rounds=1, accepted=len(load.answered),
+         lost=len(lost), twice=len(got) - len(set(got)), again_s=f"{at[0] - begun:.2f}",
          more=f"{tries} attempts put off, 0 bounces; sent over {at[-1] - at[0]:.1f} s, "
               f"{fullest / len(at):.0%} in the fullest {WINDOW_S} s")  # fmt: skip
     assert one.events("bounced", "expired") == []

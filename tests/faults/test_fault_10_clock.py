@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from tests.faults.faulty import under_faults
-from tests.faults.form import rounds, within
+from tests.faults.form import rounds, within, workers
 from tests.faults.load import Client, Load, numbers
 from tests.peers.receiver import always
 
@@ -48,10 +48,12 @@ def fresh(one, server, name, shift_s):
     assert 0 <= row["delay_s"] < ALLOWED_S
 
 
+@workers(short=False)
 @pytest.mark.timeout(60 + 5 * WATCH_S)
-def test_the_clock_is_set_by_a_day(relay, receive, note):
+def test_the_clock_is_set_by_a_day(relay, receive, note, workers):
     late, server = receive(10, {"rcpt": always(b"451 4.3.2 not yet\r\n")}), receive(11)
-    one = relay(stream={"retry": {"after": [f"{WAIT_S:g}s"], "then": f"{WAIT_S:g}s", "expire": "1h"}}, started=False)
+    one = relay(stream={"retry": {"after": [f"{WAIT_S:g}s"], "then": f"{WAIT_S:g}s", "expire": "1h"}}, started=False,
+                config={"workers": workers})  # fmt: skip
     faults = under_faults(one)
     one.start()
     waiting = sent(one, "w", WAITING, "you@r10.receivers.test")
@@ -72,8 +74,9 @@ def test_the_clock_is_set_by_a_day(relay, receive, note):
     one.idle(60)
     got = numbers(late.accepted)
     lost = set(waiting) - set(got)
-    note("10 clock +1 day, -1 day, restart", rounds=3, accepted=WAITING + 3, lost=len(lost),
-         twice=len(got) - len(set(got)), more=f"attempts of {WAITING} in {WATCH_S:g} s: {tries}; 0 bounces")
+    note("10 clock +1 day, -1 day, restart", workers=workers, rounds=3, accepted=WAITING + 3,
+         lost=len(lost), twice=len(got) - len(set(got)),
+         more=f"attempts of {WAITING} in {WATCH_S:g} s: {tries}; 0 bounces")
     assert lost == set()
     assert all(least <= count <= most for count in tries.values()), (tries, least, most)
     faults.shift_wall(0)

@@ -1,12 +1,11 @@
 """Fault 14: restarts under load while somebody else holds the listening socket, as systemd does (sd_listen_fds(3)).
 
-3 restarts in the suite, 50 with RELAY_FAULTS=long. Clients connect and send all the while, on kept
-connections and on new ones. Passes when no connection is refused or cut, every message that was begun is answered 250
+2 restarts in the suite, 50 with RELAY_FAULTS=long, of one process and of fronts with their engine. Clients connect and
+send all the while, on kept connections and on new ones. Passes when no connection is refused or cut, every message that was begun is answered 250
 or 421, whatever was answered 250 is delivered, and each relay ends with status 0.
 """
 
 import contextlib
-import os
 import random
 import signal
 import smtplib
@@ -15,14 +14,16 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.faults.form import FRONTS, rounds, within, workers
 from tests.peers.place import Place, Program, free_port, wait_for
 from tests.peers.receiver import Receiver
 from tests.peers.relay import ROOT, Relay
 
-ROUNDS = 50 if os.environ.get("RELAY_FAULTS") == "long" else 3
+ROUNDS = rounds(2, 50)
 SENDER, YOU = "shop@shop.test", "you@site.test"
 HEAD = "From: shop@shop.test\r\nTo: you@site.test\r\nSubject: x\r\nX-Number: {}\r\n\r\n"
 
@@ -136,10 +137,16 @@ def room():
 
 
 @pytest.fixture
-def held(room):
+def workers_of(request):
+    """The form a test asks for; one process where it does not say."""
+    return request.node.callspec.params.get("workers", 0) if hasattr(request.node, "callspec") else 0
+
+
+@pytest.fixture
+def held(room, workers_of):
     receiver = Receiver("127.0.0.1", free_port())
     leaving = {"mode": "smarthost", "host": f"127.0.0.1:{receiver.port}", "tls": "never"}
-    one = Held(room, NoNames(), {}, delivery=leaving).hold()
+    one = Held(room, NoNames(), {}, delivery=leaving, config={"workers": workers_of}).hold()
     yield one.start(), receiver
     if one.program is not None and one.program.process.poll() is None:
         one.program.stop()
@@ -165,9 +172,10 @@ def takes_mail(one):
     return at
 
 
+@workers(short=True)
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 10 * ROUNDS)
-def test_restarts_refuse_nobody_and_lose_nothing(held, record_property):
+def test_restarts_refuse_nobody_and_lose_nothing(held, record_property, workers):
     one, receiver = held
     takes_mail(one)
     clients = [Client(one.smtp_port, f"c{number}", keep=number % 2 == 0) for number in range(4)]
@@ -196,8 +204,9 @@ def test_restarts_refuse_nobody_and_lose_nothing(held, record_property):
           f" {len(got) - len(set(got))} twice, {len(refused)} connections refused or cut,"
           f" {sum(client.turned_away for client in clients)} told 421, at most {max(gaps):.2f} s without an answer")
     record_property("fault", ("14 restarts, socket held", {
-        "rounds": ROUNDS, "accepted": len(answered), "lost": len(lost), "twice": len(got) - len(set(got)),
-        "again_s": round(max(gaps), 2), "more": f"{len(refused)} refused"}))  # fmt: skip
+        "workers": workers, "rounds": ROUNDS, "accepted": len(answered), "lost": len(lost),
+        "twice": len(got) - len(set(got)), "again_s": round(max(gaps), 2),
+        "more": f"{len(refused)} connections refused or cut, {seconds:.0f} s in all"}))  # fmt: skip
     assert [client.strange for client in clients] == [[]] * 4
     assert refused == []
     assert lost == set()
@@ -206,7 +215,8 @@ def test_restarts_refuse_nobody_and_lose_nothing(held, record_property):
     one.stop()
 
 
-def test_a_message_under_way_is_finished_within_the_drain_and_told_421_after_it(held):
+@workers(short=False)
+def test_a_message_under_way_is_finished_within_the_drain_and_told_421_after_it(held, workers):
     one, receiver = held
     takes_mail(one)
     quick, slow = Client(one.smtp_port, "quick", keep=False), Client(one.smtp_port, "slow", keep=False)
@@ -232,7 +242,8 @@ def test_a_message_under_way_is_finished_within_the_drain_and_told_421_after_it(
     one.stop()
 
 
-def test_a_connection_made_while_no_relay_runs_waits(held):
+@workers(short=False)
+def test_a_connection_made_while_no_relay_runs_waits(held, workers):
     one, _ = held
     takes_mail(one)
     assert one.program.stop() == 0
@@ -258,8 +269,39 @@ def test_the_control_without_a_held_socket_connections_are_refused(held):
     one.socket = socket.socket()
 
 
-def test_hanging_up_while_it_starts_does_not_end_it(room):
-    one = Relay(room, NoNames(), {}, delivery={"mode": "sandbox"})
+STARTING = {  # the relay says so in its log, or somebody sees it
+    "the engine is there": lambda one: b"relay-engine" in names_of_children(one.program.process.pid),
+    "the first front takes mail": lambda one: b"takes mail" in one.program.log.read_bytes(),
+}
+
+
+def names_of_children(pid):
+    """What the processes that one started call themselves."""
+    names = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            names.append(Path(f"/proc/{child}/comm").read_bytes().strip())
+    return names
+
+
+@pytest.mark.parametrize("moment", STARTING)
+@pytest.mark.parametrize("workers", [FRONTS])
+def test_a_stop_while_it_starts_is_a_clean_one(held, moment, workers):
+    """The engine does not wait for fronts that were told to stop before they came up."""
+    one, _ = held
+    for wait_s in (0.0, 0.02):
+        one.wait(lambda: STARTING[moment](one), moment)
+        time.sleep(wait_s)  # a little later something else is under way
+        begun = time.monotonic()
+        assert one.program.stop() == 0, one.program.tail()
+        assert time.monotonic() - begun < within(2)
+        one.program.log.write_bytes(b"")
+        one.start()
+
+
+@workers(short=False)
+def test_hanging_up_while_it_starts_does_not_end_it(room, workers):
+    one = Relay(room, NoNames(), {}, delivery={"mode": "sandbox"}, config={"workers": workers})
     command = [sys.executable, "-m", "relay", "serve", "--config", str(one.config)]
     one.program = Program(command, one.home / "log", cwd=ROOT, env=one.environment())
     wait_for(lambda: b"relay" in subprocess.check_output(["cat", f"/proc/{one.program.process.pid}/cmdline"]), "it")

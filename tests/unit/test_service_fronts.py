@@ -7,12 +7,15 @@ import pytest
 from relay.config.check import check_all, read_rules
 from relay.config.files import Files
 from relay.core.quota import Allowance, Quota, Stock
+from relay.inbound.board import Board
 from relay.inbound.gate import Gatekeeper
 from relay.policy.guard import Guard
 from relay.policy.model import Policy
 from relay.queue.frames import FrameError, Put
 from relay.queue.handoff import Denied
-from relay.service.fronts import Counter
+from relay.queue.spool import Spool
+from relay.queue.takeover import Takeover
+from relay.service.fronts import Counter, FrontDoors
 from tests.unit.test_inbound_gate import NOON, KnownDisk, stream
 from tests.unit.test_queue_store import message
 from tests.unit.test_service_start import written
@@ -26,6 +29,37 @@ def counter(*streams, allowances=None, held_by=lambda *_: ""):
         publish=lambda event: None, clock=lambda: NOON, allowances=allowances or {}, ways={},
     )  # fmt: skip
     return Counter(gate=gate, policy=lambda: policy, held_by=held_by, put_soon=None, publish=None, report=None)
+
+
+def doors_of(folder, fronts=2):
+    takeover = Takeover(counter(), Spool(folder / "spool"), mark="m", files=b"")
+    return FrontDoors(takeover, Board(fronts, ["apps"]), {}, path=folder / "handoff.sock", metrics=None)
+
+
+def test_an_engine_that_is_told_to_stop_does_not_wait_for_fronts(tmp_path):
+    async def scenario():
+        doors, ended = doors_of(tmp_path), asyncio.Event()
+        opening = asyncio.create_task(doors.open(ended))
+        await asyncio.sleep(0)
+        assert not opening.done()
+        ended.set()
+        await asyncio.wait_for(opening, 5)
+        await doors.drain(5)
+        await doors.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_to_which_no_front_comes_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("relay.service.fronts.START_S", 0.05)
+
+    async def scenario():
+        doors = doors_of(tmp_path)
+        with pytest.raises(OSError, match="no front has come up"):
+            await doors.open(asyncio.Event())
+        await doors.close()
+
+    asyncio.run(scenario())
 
 
 def put(number=1, **more):
@@ -116,7 +150,6 @@ def test_files_that_are_none(data):
 
 
 def test_a_front_takes_rules_and_says_what_is_wrong(tmp_path):
-    from relay.inbound.board import Board
     from relay.service.front import Front
 
     report = written(tmp_path)
