@@ -20,6 +20,8 @@ X: starttls                starttls, oldtls, half-close, close, reset, end (the 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from relay.core.envelope import Submission
@@ -32,7 +34,10 @@ SECONDS = {"idle_timeout_s", "data_timeout_s", "data_grace_s", "data_min_bytes_p
 TEXTS = {"accepts", "tls", "auth", "profile", "postmaster", "hostname", "name"}
 
 
-def read(path: Path) -> list[tuple[int, str, str]]:
+Line = tuple[int, str, str]
+
+
+def read(path: Path) -> list[Line]:
     """Steps as (line number, kind, text)."""
     steps = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -49,7 +54,7 @@ def read(path: Path) -> list[tuple[int, str, str]]:
     return steps
 
 
-def settings(steps: list[tuple[int, str, str]]) -> tuple[dict[str, object], str]:
+def settings(steps: list[Line]) -> tuple[dict[str, object], str]:
     """The listener's settings and what accept does."""
     given: dict[str, object] = {}
     accept = ""
@@ -80,20 +85,25 @@ async def play(path: Path) -> None:
     given, accept = settings(steps)
     async with stage(**given) as one:  # type: ignore[arg-type]
         one.ears.after = _after(accept)
-        peer = await one.connect()
-        heard: list[str] = []
-        before = ""
-        try:
-            for number, kind, text in steps:
-                try:
-                    if kind in {"S+", "S-"} and before not in {"S+", "S-"}:
-                        heard = await peer.reply()
-                    await _step(one, peer, kind, text, heard)
-                    before = kind
-                except (AssertionError, TimeoutError, ConnectionError) as error:
-                    raise AssertionError(f"{path.name}:{number}: {kind} {text}\n{error!r}") from error
-        finally:
-            await peer.close()
+        await converse(path.name, steps, await one.connect(), partial(_check, one))
+
+
+async def converse(name: str, steps: list[Line], peer: Peer, check: Callable[[str], Awaitable[None]]) -> None:
+    """Says and hears what the steps say, and closes; what must have arrived is for `check` to see. An AssertionError
+    names file and line."""
+    heard: list[str] = []
+    before = ""
+    try:
+        for number, kind, text in steps:
+            try:
+                if kind in {"S+", "S-"} and before not in {"S+", "S-"}:
+                    heard = await peer.reply()
+                await (check(text) if kind == "= " else _step(peer, kind, text, heard))
+                before = kind
+            except (AssertionError, TimeoutError, OSError) as error:
+                raise AssertionError(f"{name}:{number}: {kind} {text}\n{error!r}") from error
+    finally:
+        await peer.close()
 
 
 def _after(accept: str):
@@ -109,7 +119,7 @@ def _after(accept: str):
     return after
 
 
-async def _step(one: Stage, peer: Peer, kind: str, text: str, heard: list[str]) -> None:
+async def _step(peer: Peer, kind: str, text: str, heard: list[str]) -> None:
     match kind:
         case "S:":
             line = await peer.line()
@@ -127,8 +137,6 @@ async def _step(one: Stage, peer: Peer, kind: str, text: str, heard: list[str]) 
             peer.send((unescape(line) + b"\r\n") * int(times))
         case "X:":
             await _act(peer, text)
-        case "= ":
-            await _check(one, text)
 
 
 async def _act(peer: Peer, what: str) -> None:

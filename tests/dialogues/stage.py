@@ -63,6 +63,7 @@ def certificate() -> tuple[str, str]:
     (folder / "key.pem").write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+    (folder / "key.pem").chmod(0o600)
     return str(folder / "cert.pem"), str(folder / "key.pem")
 
 

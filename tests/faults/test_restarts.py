@@ -1,8 +1,8 @@
 """Fault 14: restarts under load while somebody else holds the listening socket, as systemd does (sd_listen_fds(3)).
 
 2 restarts in the suite, 50 with RELAY_FAULTS=long, of one process and of fronts with their engine. Clients connect and
-send all the while, on kept connections and on new ones. Passes when no connection is refused or cut, every message that was begun is answered 250
-or 421, whatever was answered 250 is delivered, and each relay ends with status 0.
+send all the while, on kept connections and on new ones. Passes when no connection is refused or cut, every message that
+was begun is answered 250 or 421, whatever was answered 250 is delivered, and each relay ends with status 0.
 """
 
 import contextlib
