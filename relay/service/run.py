@@ -49,7 +49,7 @@ STILL_S = 15.0  # how often a drain says what it waits for
 
 def run(config_path: Path) -> int:
     """Runs until SIGTERM or SIGINT; 0 after a clean stop, 1 when it could not start or broke."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop hears it: it must not end a relay that starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until the loop hears it: it must not end a start
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     report = check_all(config_path)
@@ -112,6 +112,7 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.ended.set)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         try:
             await self.relay.open()
             await self._serve()

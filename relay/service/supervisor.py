@@ -153,11 +153,10 @@ class Supervisor:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for one in (signal.SIGTERM, signal.SIGCHLD):
+            for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(one, signal.SIG_DFL)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the engine hears it: it must not end one that starts
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor decides
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # SIGHUP waits for the engine's loop
             os.close(self.lifeline[1])
             threading.Thread(target=_end_with, args=(self.lifeline[0],), name="lifeline", daemon=True).start()
             self.words.close()

@@ -305,10 +305,7 @@ def test_hanging_up_while_it_starts_does_not_end_it(room, workers):
     command = [sys.executable, "-m", "relay", "serve", "--config", str(one.config)]
     one.program = Program(command, one.home / "log", cwd=ROOT, env=one.environment())
     wait_for(lambda: b"relay" in subprocess.check_output(["cat", f"/proc/{one.program.process.pid}/cmdline"]), "it")
-    while not one.ready():
-        if (one.home / "data" / "lock").exists():  # it has read its configuration
-            one.program.process.send_signal(signal.SIGHUP)
-        assert one.program.process.poll() is None, one.program.tail()
-        time.sleep(0.02)
-    one.wait(lambda: one.events("reloaded"), "the reload")
+    one.program.wait_until((one.home / "data" / "lock").exists, "it has read its configuration")
+    one.program.process.send_signal(signal.SIGHUP)
+    one.program.wait_until(lambda: one.ready() and one.events("reloaded"), "the reload")
     one.stop()
