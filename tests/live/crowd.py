@@ -49,11 +49,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Sent:
-    """One message of the flood: when it was due and answered, the reply that decided it, and where that came."""
+    """One message of the flood: when it was due, begun, at its dot (0: it never came to that) and answered, the reply
+    that decided it, and where that came."""
 
     kind: str
     due: float
     begun: float = 0.0
+    dot: float = 0.0
     answered: float = 0.0
     reply: str = ""
     where: str = ""
@@ -88,6 +90,7 @@ class Caller(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.open = True
+        self.dot = 0.0  # when the last message was sent
         self._held = b""
         self._lines: deque[bytes] = deque()
         self._heard: asyncio.Future[None] | None = None
@@ -106,10 +109,12 @@ class Caller(asyncio.Protocol):
 
     async def send(self, sender: str, recipient: str, text: bytes) -> str:
         """One transaction; returns the reply to its dot, raises Refused or OSError."""
+        self.dot = 0.0
         await self._say(b"MAIL FROM:<%s>\r\n" % sender.encode(), "MAIL", b"250")
         self._wire.write(b"RCPT TO:<%s>\r\nDATA\r\n" % recipient.encode())
         await self._expect("RCPT", b"250")
         await self._expect("DATA", b"354")
+        self.dot = time.monotonic()
         return await self._say(text + b".\r\n", "dot", b"250")
 
     def close(self) -> None:
@@ -173,7 +178,7 @@ class Pool:
             if caller is not None:
                 caller.close()
         finally:
-            one.answered = time.monotonic()
+            one.answered, one.dot = time.monotonic(), caller.dot if caller else 0.0
             self.busy -= 1
         if caller is not None and caller.open:
             self._idle.append(caller)
