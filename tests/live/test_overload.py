@@ -41,7 +41,7 @@ OBJECTIVE_S = 10.0
 SLOWER = 2 if LONG else 3
 DOT_S, ANSWER_S = SLOWER * WAIT_MOST_S, (SLOWER + 1) * WAIT_MOST_S
 # What is in hand grows for WAIT_MOST_S; in the short form the first half ends before that.
-FLAT = 1.05 if LONG else 1.3
+FLAT = 1.1 if LONG else 1.3
 ROOMY = 10_000
 BUSY = "451 4.3.2 the relay is busy, try again in a minute"
 INFINITE = float("inf")
