@@ -29,7 +29,7 @@ README.md goes on from here to production.
 endef
 export NEXT
 
-.PHONY: run test coverage lint types bench simulate faults fuzz schemas freeze clean help
+.PHONY: run test coverage lint types bench simulate faults overload fuzz schemas freeze clean help
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -62,6 +62,9 @@ simulate: $(VENV)/installed-test  ## the scheduler on a virtual clock, a million
 
 faults: $(VENV)/installed-test  ## the fault plan in its long form, about two hours: nothing answered 250 is lost (needs gcc)
 	RELAY_FAULTS=long RELAY_REQUIRE_PEERS=1 $(BIN)/pytest -q tests/faults $(ARGS)
+
+overload: $(VENV)/installed-test  ## a minute at twice the rate this machine sustains, with one process and with two fronts
+	RELAY_OVERLOAD_S=60 $(BIN)/pytest -q -s tests/live/test_overload.py $(ARGS)
 
 fuzz: $(VENV)/installed-fuzz  ## random conversations and inputs for every parser, SECONDS each (60), guided by coverage
 	RELAY_FUZZ=20 $(BIN)/pytest tests/hostile/test_model.py tests/fuzz --timeout 3600 -q

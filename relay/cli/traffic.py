@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 SENDER, RECIPIENT = "a@example.com", "b@example.net"
 BODY_END, LINE_END = b"\r\n.\r\n", b"\r\n"
@@ -50,10 +51,9 @@ class _Session(asyncio.Protocol):
         self._held, self._in_body, self._recipient = b"", False, ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._sessions.add(transport)
-        transport.write(b"220 sink ESMTP\r\n")
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._sessions.add(self._transport)
+        self._transport.write(b"220 sink ESMTP\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sessions.discard(self._transport)

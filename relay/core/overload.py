@@ -11,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 WAIT_MOST_S = 5.0  # RFC 5321 §4.5.3.2.6 gives the dot ten minutes, programs that send codes give it seconds
-HALF_LIFE_S = 3.0  # of busy time: the disk of a minute ago says little
+# Of busy time: the disk of a minute ago says little. The lowest stream is let in at the slower pace of both: what came
+# in at a pace that is over waits longer than it should. Higher ones have the benefit of the doubt, as a disk that
+# stands still for a second may well go on.
+HALF_LIVES_S = (1.0, 3.0)
 # Until it is known better: 10 messages at 100 a second, slower than any machine this is for. More would let a flood
 # in at the start that then waits; a disk that answers nothing shows within seconds.
 USUAL_MESSAGES, USUAL_S = 10.0, 0.1
@@ -25,8 +28,8 @@ class Load:
     wait_most_s: float = WAIT_MOST_S
     _in_hand: dict[int, int] = field(default_factory=dict)
     _count: int = 0
-    _done: float = USUAL_MESSAGES  # answered of late, and ...
-    _busy_s: float = USUAL_S  # ... the time that took
+    _done: list[float] = field(default_factory=lambda: [USUAL_MESSAGES] * len(HALF_LIVES_S))  # of late, and
+    _busy_s: list[float] = field(default_factory=lambda: [USUAL_S] * len(HALF_LIVES_S))  # the time that took
     _seen: float = 0.0
 
     def enter(self, priority: int, now: float) -> None:
@@ -40,27 +43,33 @@ class Load:
         self._pass(now)
         self._in_hand[priority] -= 1
         self._count -= 1
-        self._done += 1
+        for at in range(len(HALF_LIVES_S)):
+            self._done[at] += 1
 
     def pace(self, now: float) -> float:
         """Messages a second, as of late."""
-        self._pass(now)
-        return max(self._done / self._busy_s, SLOWEST)
+        return min(self._paces(now))
 
     def wait_s(self, priority: int, now: float) -> float:
         """How long one more message of this priority would wait."""
         ahead = sum(count for other, count in self._in_hand.items() if other >= priority)
-        return ahead / self.pace(now)
+        quick, steady = self._paces(now)
+        return ahead / (steady if priority > min(self._in_hand, default=priority) else min(quick, steady))
 
     def too_long(self, priority: int, now: float) -> bool:
         """Whether that is more than a client shall wait."""
         return self._count > 1 and self.wait_s(priority, now) > self.wait_most_s
+
+    def _paces(self, now: float) -> list[float]:
+        self._pass(now)
+        return [max(done / busy_s, SLOWEST) for done, busy_s in zip(self._done, self._busy_s, strict=True)]
 
     def _pass(self, now: float) -> None:
         """Lets time pass; idle time teaches nothing."""
         passed = max(now - self._seen, 0.0)
         self._seen = now
         if self._count and passed:
-            kept = 0.5 ** (passed / HALF_LIFE_S)
-            self._done *= kept
-            self._busy_s = self._busy_s * kept + passed
+            for at, half_life_s in enumerate(HALF_LIVES_S):
+                kept = 0.5 ** (passed / half_life_s)
+                self._done[at] *= kept
+                self._busy_s[at] = self._busy_s[at] * kept + passed

@@ -40,7 +40,7 @@ class Shares:
 
     def over(self, stream: str, most: float, under_way: int, now: float) -> bool:
         """Whether a stream that may take `most` (0 to 1; 0: any part) must wait, with so many messages under way."""
-        return bool(most) and under_way >= self.busy and self.of(stream, now) > most
+        return is_over(self.of(stream, now), most, under_way, self.busy)
 
     def _fade(self, now: float) -> None:
         """A clock that goes back fades nothing; streams nobody hears of any more are forgotten."""
@@ -49,3 +49,8 @@ class Shares:
         if passed > 0:
             left = exp(-passed / FADE_S)
             self._came = {stream: count * left for stream, count in self._came.items() if count * left > 1e-3}
+
+
+def is_over(share: float, most: float, under_way: int, busy: int = BUSY) -> bool:
+    """Whether a stream that has this share and may take `most` must wait; see `Shares.over`."""
+    return bool(most) and under_way >= busy and share > most

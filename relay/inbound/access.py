@@ -28,7 +28,7 @@ from relay.inbound.settings import neighbourhood, within
 
 MAX_PROVED = 10_000
 PROVED_S = 3600.0  # how long a proof lasts without asking argon2 again
-MAX_CHECKS_WAITING = 64  # beyond it a login is told to come back: each check takes 19 MiB and 20 ms
+MAX_CHECKS = 64  # begun or waiting; beyond it a login is told to come back: each takes 19 MiB and 20 ms
 MAX_PASSWORD_BYTES = 1024
 NO_ACCOUNT = HASHER.hash(secrets.token_urlsafe())  # an unknown account costs what a known one costs
 
@@ -59,9 +59,35 @@ class Guesses:
         self._backoff.failed(keys, self._clock())
 
 
+class Checking(Protocol):
+    """Password checks in progress, of this process or of all."""
+
+    def take(self, most: int) -> bool: ...
+
+    def give(self) -> None: ...
+
+
+class Checks:
+    """Those of this process; relay/inbound/board.py counts over several."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def take(self, most: int) -> bool:
+        """Counts one more; False, and nothing counted, when there are `most` already."""
+        if self.count >= most:
+            return False
+        self.count += 1
+        return True
+
+    def give(self) -> None:
+        """Counts it off."""
+        self.count -= 1
+
+
 class Access:
     """Credentials and rights shared by all listeners. `senders`: globs by listener name; `guesses` counts wrong
-    passwords, here unless somebody else does it for several processes."""
+    passwords and `checks` those being checked, here unless somebody else does it for several processes."""
 
     def __init__(
         self,
@@ -71,6 +97,7 @@ class Access:
         clock: Callable[[], float] = time.monotonic,
         threads: int = 2,
         guesses: Guessing | None = None,
+        checks: Checking | None = None,
     ) -> None:
         self.credentials: Mapping[str, Credential] = {}
         self.senders: Mapping[str, tuple[str, ...]] = {}
@@ -80,7 +107,7 @@ class Access:
         self._key = secrets.token_bytes(32)
         self._proved: OrderedDict[bytes, float] = OrderedDict()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
-        self._waiting = 0
+        self.checks = checks or Checks()
         self.replace(credentials or {}, senders or {})
 
     def replace(self, credentials: Mapping[str, Credential], senders: Mapping[str, tuple[str, ...]]) -> None:
@@ -104,14 +131,15 @@ class Access:
             return credential
         keys = (f"a:{neighbourhood(address)}", f"n:{name[:128]}")
         wait_s = await self.guesses.wait_s(keys)
-        if wait_s is None or self._waiting >= MAX_CHECKS_WAITING:
+        if wait_s is None:
             raise Refused("auth-throttled")
         await asyncio.sleep(wait_s)
-        self._waiting += 1
+        if not self.checks.take(MAX_CHECKS):
+            raise Refused("auth-throttled")
         try:
             right = await self._check(hashed, password)
         finally:
-            self._waiting -= 1
+            self.checks.give()
         if not right or credential is None or not _at_home(credential, address):
             self.guesses.failed(keys)
             raise Refused("auth-failed")

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from relay.inbound.crowd import Crowd
+
 PLACES = 4096
 TABLES = 2
 MOST_FRONTS = 64
@@ -33,7 +35,8 @@ class Life:
     since: int
 
 
-PID, RESTARTS, SINCE, MEMORY, UNDER_WAY, FIELDS = range(6)
+PID, RESTARTS, SINCE, MEMORY, UNDER_WAY, CHECKS, FIELDS = range(7)
+LEFT_BEHIND = (PID, MEMORY, UNDER_WAY, CHECKS)  # by one that died
 
 
 class Board:
@@ -42,6 +45,7 @@ class Board:
     def __init__(self, fronts: int, listeners: Sequence[str]) -> None:
         self.fronts = fronts
         self.listeners = {name: at for at, name in enumerate(listeners)}
+        self.crowd = Crowd(fronts)
         self.numbers = range(1, fronts + 1)
         lives = 8 * FIELDS * (fronts + 1)
         each = 4 * len(listeners) * (1 + TABLES * PLACES)
@@ -66,8 +70,9 @@ class Board:
 
     def ended(self, number: int) -> None:
         """Wipes what a process has left behind."""
-        at = FIELDS * number
-        self._lives[at + PID] = self._lives[at + MEMORY] = self._lives[at + UNDER_WAY] = 0
+        for field in LEFT_BEHIND:
+            self._lives[FIELDS * number + field] = 0
+        self.crowd.ended(number)
         begin = self._each * number
         self._counts[begin : begin + self._each] = memoryview(bytes(4 * self._each)).cast("I")
 
@@ -96,11 +101,15 @@ class Board:
 
     def memory(self) -> int:
         """Bytes of message that all fronts hold in memory."""
-        return sum(self._lives[FIELDS * number + MEMORY] for number in self.numbers)
+        return self._sum(MEMORY)
+
+    def checks(self) -> int:
+        """Password checks in progress at all fronts."""
+        return self._sum(CHECKS)
 
     def under_way(self) -> int:
-        """Messages between their final dot and their reply, at all fronts."""
-        return sum(self._lives[FIELDS * number + UNDER_WAY] for number in self.numbers)
+        """Messages that were let in at their final dot and have no reply yet, at all fronts."""
+        return self._sum(UNDER_WAY)
 
     def go_on(self, number: int, delta: int) -> None:
         """Counts a message at a front that is under way (1), or is no more (-1)."""
@@ -116,6 +125,13 @@ class Board:
     def hold(self, number: int, amount: int) -> None:
         """Counts memory that a front takes, or below 0 gives back."""
         self._lives[FIELDS * number + MEMORY] += amount
+
+    def check(self, number: int, delta: int) -> None:
+        """Counts a password check at a front that begins (1) or ends (-1)."""
+        self._lives[FIELDS * number + CHECKS] += delta
+
+    def _sum(self, field: int) -> int:
+        return sum(self._lives[FIELDS * number + field] for number in self.numbers)
 
     def _at(self, listener: str) -> int:
         return self.listeners[listener] * (1 + TABLES * PLACES)
@@ -170,3 +186,22 @@ class SharedBudget:
         """Returns bytes taken before."""
         self.used -= amount
         self._board.hold(self._number, -amount)
+
+
+class SharedChecks:
+    """Password checks that all fronts together have in progress; see `Checks`."""
+
+    def __init__(self, board: Board, number: int) -> None:
+        self._board, self._number = board, number
+
+    def take(self, most: int) -> bool:
+        """Counts one more; False, and nothing counted, when there are `most` already."""
+        self._board.check(self._number, 1)
+        if self._board.checks() > most:
+            self._board.check(self._number, -1)
+            return False
+        return True
+
+    def give(self) -> None:
+        """Counts it off."""
+        self._board.check(self._number, -1)

@@ -1,20 +1,24 @@
 """A front's part of what is counted over all fronts: it asks, the engine counts.
 
-The gate's own questions are answered here; quotas, rates and the disk are looked at by the engine when the message
-is handed over, and likeness where a stream's guard has `same_content`. Wrong passwords are counted there too.
+The gate's own questions are answered here, and, with what the others write on the board, which stream has more than its
+share of a busy relay; quotas, rates and the disk are looked at by the engine when the message is handed over, and
+likeness where a stream's guard has `same_content`. Wrong passwords are counted there too.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from relay.core.envelope import Submission
 from relay.core.events import Event
 from relay.core.reply import Reply
 from relay.core.report import READ_BYTES
+from relay.core.shares import is_over
 from relay.core.tokens import decode
 from relay.inbound.board import Board
-from relay.inbound.gate import Gate, Passage
+from relay.inbound.crowd import past_share
+from relay.inbound.gate import Gate, Passage, denied
 from relay.inbound.refusals import Refused
 from relay.policy.decide import Decision
 from relay.policy.guard import Guard
@@ -38,7 +42,11 @@ class FrontGate(Gate):
             return False
 
     def count(self, submission: Submission, decision: Decision, stream: Stream) -> Passage:
-        """Everything may pass here; it is counted as under way."""
+        """What is past its stream's share of a busy relay waits; all else may pass, and is counted as under way."""
+        crowd, quota = self.board.crowd, stream.quota
+        if quota is not None and is_over(crowd.of(stream.name), quota.accepts, self.board.under_way()):
+            return denied(decision, stream, past_share(stream.name, quota))
+        crowd.take(self.number, stream.name, time.monotonic())
         self.board.go_on(self.number, 1)
         return Passage(decision, stream)
 

@@ -21,6 +21,7 @@ from relay.core.prose import prose
 from relay.core.quota import Allowance, Day, Meter, Stock
 from relay.core.reply import Reply
 from relay.core.shares import Shares
+from relay.inbound.crowd import past_share
 from relay.inbound.disk import Disk
 from relay.inbound.refusals import Refused
 from relay.policy.decide import Decision
@@ -106,7 +107,7 @@ class Gate:
             name, signing = stream, self.signing
             if lacking := missing(decision, stream.require, headers, lambda domain: signing(name, domain)):
                 text = f"stream {stream.name} requires {'; '.join(lacking)}"
-                return _denied(decision, stream, Refused("requirement", text=text))
+                return denied(decision, stream, Refused("requirement", text=text))
         return self.count(submission, decision, stream)
 
     # The guard
@@ -140,7 +141,8 @@ class Gate:
 
 class Gatekeeper(Gate):
     """One for the relay. `stock` is what the queue holds; `allowances` are by "credential NAME" and
-    "listener NAME"; `crowd` counts the messages under way when they are at other processes."""
+    "listener NAME"; `crowd` counts the messages under way at other processes, which then see to shares of a busy
+    relay themselves."""
 
     def __init__(
         self, *, policy: Callable[[], Policy], stock: Callable[[], Stock], disk: Disk, signing: Signing,
@@ -205,12 +207,12 @@ class Gatekeeper(Gate):
         self.disk.look(now)
         free = self.disk.free + self.stock().reusable
         if free - sum(one for _, one in self._coming.values()) - size < self.disk.kept:
-            return _denied(decision, stream, Refused("disk-reserve"))
+            return denied(decision, stream, Refused("disk-reserve"))
         if stream.quota is not None and (refused := self._over_quota(stream, coming, size, free, now)):
-            return _denied(decision, stream, refused)
+            return denied(decision, stream, refused)
         who, account = self._account(client)
         if account is not None and (refused := _over_allowance(who, account, number, now)):
-            return _denied(decision, stream, refused)
+            return denied(decision, stream, refused)
         self._coming[stream.name] = (coming[0] + 1, coming[1] + size)
         self.shares.take(stream.name, now)
         if meter := self._meters.get(stream.name):
@@ -231,8 +233,8 @@ class Gatekeeper(Gate):
         meter = self._meter(stream)
         if meter is not None and (ready := meter.ready_at(1, now)) > now:
             return Refused("quota-rate", stream=stream.name, pace=meter.pace.text, seconds=_wait(ready, now))
-        if self.shares.over(stream.name, quota.accepts, self.under_way, now):
-            return Refused("quota-accepts", stream=stream.name, share=f"{quota.accepts:.0%}")
+        if self.crowd is None and self.shares.over(stream.name, quota.accepts, self.under_way, now):
+            return past_share(stream.name, quota)
         return None
 
     def _meter(self, stream: Stream) -> Meter | None:
@@ -276,7 +278,8 @@ class Gatekeeper(Gate):
             self._saved = now
 
 
-def _denied(decision: Decision, stream: Stream, refused: Refused) -> Passage:
+def denied(decision: Decision, stream: Stream, refused: Refused) -> Passage:
+    """The answer no."""
     return Passage(decision, stream, refused.reply, refused.reason)
 
 

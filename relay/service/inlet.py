@@ -13,7 +13,7 @@ from relay.config.model import Config
 from relay.core.events import Event
 from relay.core.message import Prepared
 from relay.inbound.access import Access, Guessing
-from relay.inbound.board import Board, SharedBudget, SharedSeats
+from relay.inbound.board import Board, SharedBudget, SharedChecks, SharedSeats
 from relay.inbound.gate import Gate
 from relay.inbound.intake import Intake
 from relay.inbound.listener import Listener, bind, inherited
@@ -82,7 +82,7 @@ class Inlet:
         self.config, self.ways, self.share = config, ways, share
         self.access = Access(
             rules.credentials, senders=_senders(config), guesses=share.guesses if share else None,
-            threads=1 if share else 2,
+            checks=SharedChecks(share.board, share.number) if share else None, threads=1 if share else 2,
         )  # fmt: skip
         self.listeners: list[Listener] = []
         self.intake = Intake(

@@ -73,6 +73,30 @@ def test_what_is_done_makes_room_and_better_times_are_believed():
     assert load.pace(now) > 500
 
 
+def test_a_slower_pace_is_believed_sooner_than_a_better_one():
+    load = Load()
+    now = worked(load, 200, 20)
+    now = worked(load, 50, 1, now)
+    assert load.pace(now) < 130, "half of the way within a second"
+    now = worked(load, 50, 20, now)
+    now = worked(load, 200, 1, now)
+    assert load.pace(now) < 90, "a burst is no pace"
+    now = worked(load, 200, 20, now)
+    assert load.pace(now) > 190
+
+
+def test_a_disk_that_stands_still_for_a_moment_sends_the_lowest_stream_away_alone():
+    load = Load()
+    now = worked(load, 200, 20)
+    for _ in range(600):
+        load.enter(NEWS, now)
+    for _ in range(150):
+        load.enter(CODES, now)
+    assert not load.too_long(NEWS, now)
+    assert load.too_long(NEWS, now + 2)
+    assert not load.too_long(CODES, now + 2)
+
+
 def test_idle_time_teaches_nothing_and_a_clock_that_goes_back_does_no_harm():
     load = Load()
     now = worked(load, 40, 20)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from relay.core.envelope import Client
-from relay.inbound.access import PROVED_S, Access
+from relay.inbound.access import MAX_CHECKS, PROVED_S, Access
 from relay.inbound.credentials import Credential, hash_password
 from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings, neighbourhood, networks, within
@@ -157,8 +157,12 @@ def test_a_proof_counts_only_while_the_credential_stands(access: Access) -> None
 
 
 def test_checks_do_not_pile_up(access: Access) -> None:
-    access._waiting = 10_000
+    for _ in range(MAX_CHECKS):
+        assert access.checks.take(MAX_CHECKS)
     assert login(access, "shop", "sesame") == "auth-throttled"
+    access.checks.give()
+    assert login(access, "shop", "sesame") == SHOP
+    assert not access.checks.take(MAX_CHECKS - 1), "it was counted off again"
 
 
 def test_proofs_are_bounded_and_a_reload_meanwhile_leaves_none(

@@ -6,7 +6,7 @@ from hypothesis import strategies as some
 
 from relay.core.reply import Reply
 from relay.inbound.access import Access
-from relay.inbound.board import Board, SharedBudget, SharedSeats
+from relay.inbound.board import Board, SharedBudget, SharedChecks, SharedSeats
 from relay.inbound.reception import MemoryBudget, Reception
 from relay.inbound.refusals import Refused
 from relay.inbound.settings import ListenerSettings
@@ -95,6 +95,19 @@ def test_memory_is_given_once_for_all_fronts(takes):
     for budget in budgets:
         budget.give(budget.used)
     assert board.memory() == 0
+
+
+def test_password_checks_are_bounded_over_all_fronts():
+    board = Board(2, ["apps"])
+    one, two = (SharedChecks(board, number) for number in (1, 2))
+    assert [each.take(3) for each in (one, two, one, two)] == [True, True, True, False]
+    assert board.checks() == 3
+    one.give()
+    assert two.take(3)
+    assert not one.take(3)
+    board.ended(2)
+    assert board.checks() == 1
+    assert one.take(3)
 
 
 @pytest.mark.parametrize(("mine", "other", "alive", "ahead"), [
