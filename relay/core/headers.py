@@ -61,7 +61,7 @@ class Headers:
     def parse(cls, block: bytes) -> Headers:
         """Fields of a block as `split_message` gives it; raises ValueError for a line that is no field."""
         fields = [Field(name.lower(), raw) for raw, name in FIELDS.findall(block)]
-        if sum([len(field[1]) for field in fields]) != len(block):
+        if sum(map(len, [field[1] for field in fields])) != len(block):
             match = BLOCK.match(block)
             bad = block[match.end() if match else 0 :].partition(b"\r\n")[0]
             raise ValueError(f"not a header field: {bad[:40]!r}")

@@ -103,9 +103,10 @@ class Preparer:
 
     def _take_out(self, headers: Headers) -> None:
         """Step 1. Looks before it builds a new list: most messages have nothing of it."""
-        if any(name in DROPPED or name.startswith(RELAY_ONLY) for name, _ in headers.fields):
+        names = [field[0] for field in headers.fields]
+        if [name for name in names if name in DROPPED or name[: len(RELAY_ONLY)] == RELAY_ONLY]:
             headers.remove_if(lambda field: field.name in DROPPED or field.name.startswith(RELAY_ONLY))
-        if headers.count("authentication-results"):
+        if AUTHENTICATION_RESULTS in names:
             headers.remove_if(
                 lambda field: field.name == AUTHENTICATION_RESULTS and claims_to_be(field, self.authserv_id)
             )

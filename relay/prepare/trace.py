@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
+from functools import lru_cache
 
 from relay.core.envelope import Submission
 from relay.prepare.words import fold
@@ -47,15 +48,22 @@ def received(submission: Submission, *, hostname: str, date: str, show_credentia
     (RFC 3848) id; for only when there is one recipient, as it would show a blind copy to others.
     """
     client = submission.client
-    comments = f"\r\n\t(using {NOT_COMMENT.sub('', client.tls)})" if client.tls else ""
-    if show_credential and client.credential:
-        comments += f"\r\n\t(Authenticated sender: {NOT_COMMENT.sub('?', client.credential)})"
-    raw = (
-        f"Received: from {helo_name(client.helo)} ({address_literal(client.address)}){comments}\r\n"
-        f"\tby {hostname} with {NOT_COMMENT.sub('', client.protocol)} id {submission.id}"
-        f"{_for_clause(submission)};\r\n\t{date}\r\n"
-    ).encode()
+    credential = client.credential if show_credential else ""
+    came = _came(client.helo, client.address, client.tls, credential, client.protocol, hostname)
+    raw = f"{came} id {submission.id}{_for_clause(submission)};\r\n\t{date}\r\n".encode()
     return raw if len(raw) < 300 else fold(raw)  # only a long name can make a line too long
+
+
+@lru_cache(maxsize=512)
+def _came(helo: str, address: str, tls: str, credential: str, protocol: str, hostname: str) -> str:
+    """What the field says of all messages of a client alike: everything before the id."""
+    comments = f"\r\n\t(using {NOT_COMMENT.sub('', tls)})" if tls else ""
+    if credential:
+        comments += f"\r\n\t(Authenticated sender: {NOT_COMMENT.sub('?', credential)})"
+    return (
+        f"Received: from {helo_name(helo)} ({address_literal(address)}){comments}\r\n"
+        f"\tby {hostname} with {NOT_COMMENT.sub('', protocol)}"
+    )
 
 
 def helo_name(helo: str) -> str:

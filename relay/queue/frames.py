@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 from relay.core.content import Body, Content, MemoryBody
 from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import NAMES, Event
+from relay.core.jsontext import json_encoder
 from relay.core.message import Once, Prepared
 
 VERSION = 1
@@ -76,7 +77,7 @@ def _nothing_else(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
+_encode = json_encoder(nan=False)
 _decode = json.JSONDecoder(parse_constant=_nothing_else).decode
 
 
