@@ -16,7 +16,6 @@ CRLF = b"\r\n"
 SPACES = re.compile(rb"  +")
 # Runs replaced by one space, in this order: none of 31 or fewer is left over, and each pass is faster than SPACES.
 RUNS = (b" " * 8, b" " * 4, b" " * 2, b" " * 2)
-ODD_SPACE = re.compile(rb"[\x0b\x0c]")  # bytes.split() takes these for space; RFC 5234's WSP does not
 WSP = re.compile(rb"[ \t]+")
 TABS_TO_SPACES = bytes.maketrans(b"\t", b" ")
 
@@ -24,7 +23,7 @@ TABS_TO_SPACES = bytes.maketrans(b"\t", b" ")
 def relaxed_header(raw: bytes) -> bytes:
     """One field in relaxed form with its CRLF (§3.4.2); `raw` is the complete field."""
     name, _, value = raw.partition(b":")
-    if ODD_SPACE.search(value):
+    if _odd_space(value):
         text = WSP.sub(b" ", value.replace(CRLF, b"")).strip(b" ")
     else:
         text = b" ".join(value.split())  # unfolds, compresses and strips in one call
@@ -33,11 +32,14 @@ def relaxed_header(raw: bytes) -> bytes:
 
 def relaxed_fields(fields: Sequence[Field]) -> bytes:
     """The same of many fields, whose names are known in lower case."""
-    if ODD_SPACE.search(b"".join([raw for _, raw in fields])):
+    if _odd_space(b"".join([raw for _, raw in fields])):
         return b"".join([relaxed_header(raw) for _, raw in fields])
-    return b"".join([
-        b"%b:%b\r\n" % (name, b" ".join(raw.partition(b":")[2].split())) for name, raw in fields
-    ])  # fmt: skip
+    return b"".join([name + b":" + b" ".join(raw.partition(b":")[2].split()) + CRLF for name, raw in fields])
+
+
+def _odd_space(text: bytes) -> bool:
+    """Whether bytes.split() would take something for space that RFC 5234's WSP is not."""
+    return b"\x0b" in text or b"\x0c" in text
 
 
 def relaxed_lines(data: bytes) -> bytes:

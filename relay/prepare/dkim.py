@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -66,8 +66,8 @@ class Signer:
         """The signature over `data`. RSA releases the interpreter lock while it computes."""
         digest = sha256(data).digest()
         if self.algorithm == "rsa":
-            return self.key.sign(digest, PADDING, HASH)  # type: ignore[call-arg,arg-type]
-        return self.key.sign(digest)  # RFC 8463 §3: Ed25519 over the SHA-256 digest
+            return cast(RSAPrivateKey, self.key).sign(digest, PADDING, HASH)
+        return cast(Ed25519PrivateKey, self.key).sign(digest)  # RFC 8463 §3: Ed25519 over the SHA-256 digest
 
 
 @dataclass(frozen=True, slots=True)

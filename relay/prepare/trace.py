@@ -49,21 +49,27 @@ def received(submission: Submission, *, hostname: str, date: str, show_credentia
     """
     client = submission.client
     credential = client.credential if show_credential else ""
-    came = _came(client.helo, client.address, client.tls, credential, client.protocol, hostname)
-    raw = f"{came} id {submission.id}{_for_clause(submission)};\r\n\t{date}\r\n".encode()
+    raw = (
+        f"Received: from {_came_from(client.helo, client.address, client.tls, credential)}\r\n"
+        f"\tby {hostname} with {_word(client.protocol)} id {submission.id}"
+        f"{_for_clause(submission)};\r\n\t{date}\r\n"
+    ).encode()
     return raw if len(raw) < 300 else fold(raw)  # only a long name can make a line too long
 
 
-@lru_cache(maxsize=512)
-def _came(helo: str, address: str, tls: str, credential: str, protocol: str, hostname: str) -> str:
-    """What the field says of all messages of a client alike: everything before the id."""
-    comments = f"\r\n\t(using {NOT_COMMENT.sub('', tls)})" if tls else ""
+@lru_cache(maxsize=512)  # a client brings many messages
+def _came_from(helo: str, address: str, tls: str, credential: str) -> str:
+    """The client's name and address, and the comments on it."""
+    comments = f"\r\n\t(using {_word(tls)})" if tls else ""
     if credential:
         comments += f"\r\n\t(Authenticated sender: {NOT_COMMENT.sub('?', credential)})"
-    return (
-        f"Received: from {helo_name(helo)} ({address_literal(address)}){comments}\r\n"
-        f"\tby {hostname} with {NOT_COMMENT.sub('', protocol)}"
-    )
+    return f"{helo_name(helo)} ({address_literal(address)}){comments}"
+
+
+@lru_cache(maxsize=64)
+def _word(text: str) -> str:
+    """A protocol's name without what may not stand there."""
+    return NOT_COMMENT.sub("", text)
 
 
 def helo_name(helo: str) -> str:
