@@ -88,7 +88,7 @@ class Parts:
         self.bus, metrics = Bus(), Metrics()
         self.log = EventLog(folder / "events", node="relay.example.com", keep_days=1)
         self.log._timer = object()  # nothing is written
-        streams = {name: (60.0, 0.999) for name in self.policy.streams}
+        streams = dict.fromkeys(self.policy.streams, (60.0, 0.999))
         for listener in (metrics, Objectives(streams), self.log, Attempts()):
             self.bus.subscribe(listener.on_event)
         self.under_way = UnderWay(None)
