@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 CHUNK_BYTES = 65536  # what one read of a spooled body brings; large enough that the loop is not felt
@@ -27,10 +27,10 @@ class MemoryBody:
     """A body held in memory: the common case, up to 256 KiB."""
 
     data: bytes
+    size: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def size(self) -> int:
-        return len(self.data)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", len(self.data))
 
     def chunks(self) -> Iterator[bytes]:
         yield self.data

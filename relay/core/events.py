@@ -35,9 +35,16 @@ class Event:
     def as_dict(self, node: str) -> dict[str, object]:
         """The JSON object of the event log; empty fields are left out, `detail` is spread."""
         row: dict[str, object] = {"time": round(self.time, 6), "event": self.event}
-        for name in ("message", "recipient", "stream", "route", "sender"):
-            if value := getattr(self, name):
-                row[name] = value
+        if self.message:
+            row["message"] = self.message
+        if self.recipient:
+            row["recipient"] = self.recipient
+        if self.stream:
+            row["stream"] = self.stream
+        if self.route:
+            row["route"] = self.route
+        if self.sender:
+            row["sender"] = self.sender
         if self.tags:
             row["tags"] = dict(self.tags)
         row["node"] = node

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64, a2b_qp
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import NamedTuple
 
 # RFC 5322 §2.2: a name is printable US-ASCII but the colon; white space before the colon is obsolete (§4.5),
@@ -36,6 +37,9 @@ class Field(NamedTuple):
         return body.replace(b"\r\n", b"").strip(b" \t").decode("utf-8", "surrogateescape")
 
 
+_field = partial(tuple.__new__, Field)  # half the time of the class's own constructor
+
+
 def split_message(data: bytes) -> tuple[bytes, bytes]:
     """The header block (complete lines, without the empty line) and the body of a message in network form.
     The first line that can be no header ends the block, as old programs forget the empty line. An mbox
@@ -61,8 +65,8 @@ class Headers:
     @classmethod
     def parse(cls, block: bytes) -> Headers:
         """Fields of a block as `split_message` gives it; raises ValueError for a line that is no field."""
-        fields = [Field(name.lower(), raw) for raw, name in FIELDS.findall(block)]
-        if sum([len(field[1]) for field in fields]) != len(block):
+        fields = [_field((name.lower(), raw)) for raw, name in FIELDS.findall(block)]
+        if sum(map(len, [field[1] for field in fields])) != len(block):
             match = BLOCK.match(block)
             bad = block[match.end() if match else 0 :].partition(b"\r\n")[0]
             raise ValueError(f"not a header field: {bad[:40]!r}")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import json
 import logging
 import os
 from pathlib import Path
 
 from relay.core.events import Event
+from relay.core.jsontext import json_encoder
 
 log = logging.getLogger("relay.events")
 
@@ -20,7 +20,7 @@ FLUSH_S = 0.05
 AGAIN_S = 1.0  # after a write that failed
 BUFFER_MOST = 100_000  # lines kept while the disk is full; beyond it the oldest go, counted
 PREFIX, SUFFIX = "events-", ".jsonl"
-encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+encode = json_encoder(ascii_only=False)
 
 
 class EventLog:

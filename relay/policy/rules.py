@@ -37,10 +37,10 @@ class View:
     def header(self, name: bytes) -> list[str]:
         """The values of every field of that lower-case name."""
         if self._names is None:
-            self._names = {field.name for field in self.facts.headers.fields}
+            self._names = {field[0] for field in self.facts.headers.fields}
         if name not in self._names:
             return []
-        return [decode_words(field.value) for field in self.facts.headers.fields if field.name == name]
+        return [decode_words(field.value) for field in self.facts.headers.fields if field[0] == name]
 
 
 class Condition(Protocol):

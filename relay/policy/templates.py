@@ -41,7 +41,7 @@ class Template:
 
     def render(self, facts: Facts) -> str:
         """The text with every place filled: one line, no control characters, at most 200 characters."""
-        filled = "".join(piece if isinstance(piece, str) else piece(facts) for piece in self.pieces)
+        filled = "".join([piece if isinstance(piece, str) else piece(facts) for piece in self.pieces])
         return _clean(filled) if filled else ""
 
 

@@ -7,13 +7,15 @@ Everything is whole-buffer operations of the interpreter's C code. The obvious p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+
+from relay.core.headers import Field
 
 CRLF = b"\r\n"
 SPACES = re.compile(rb"  +")
-HALVINGS = 4  # replacing pairs is ten times faster than SPACES, but needs a pass for each doubling of a run
-ODD_SPACE = re.compile(rb"[\x0b\x0c]")  # bytes.split() takes these for space; RFC 5234's WSP does not
+# Runs replaced by one space, in this order: none of 31 or fewer is left over, and each pass is faster than SPACES.
+RUNS = (b" " * 8, b" " * 4, b" " * 2, b" " * 2)
 WSP = re.compile(rb"[ \t]+")
 TABS_TO_SPACES = bytes.maketrans(b"\t", b" ")
 
@@ -21,11 +23,23 @@ TABS_TO_SPACES = bytes.maketrans(b"\t", b" ")
 def relaxed_header(raw: bytes) -> bytes:
     """One field in relaxed form with its CRLF (§3.4.2); `raw` is the complete field."""
     name, _, value = raw.partition(b":")
-    if ODD_SPACE.search(value):
+    if _odd_space(value):
         text = WSP.sub(b" ", value.replace(CRLF, b"")).strip(b" ")
     else:
         text = b" ".join(value.split())  # unfolds, compresses and strips in one call
     return name.rstrip(b" \t").lower() + b":" + text + CRLF
+
+
+def relaxed_fields(fields: Sequence[Field]) -> bytes:
+    """The same of many fields, whose names are known in lower case."""
+    if _odd_space(b"".join([raw for _, raw in fields])):
+        return b"".join([relaxed_header(raw) for _, raw in fields])
+    return b"".join([name + b":" + b" ".join(raw.partition(b":")[2].split()) + CRLF for name, raw in fields])
+
+
+def _odd_space(text: bytes) -> bool:
+    """Whether bytes.split() would take something for space that RFC 5234's WSP is not."""
+    return b"\x0b" in text or b"\x0c" in text
 
 
 def relaxed_lines(data: bytes) -> bytes:
@@ -39,13 +53,14 @@ def relaxed_lines(data: bytes) -> bytes:
 
 
 def _compressed(data: bytes) -> bytes:
-    for _ in range(HALVINGS):
-        if b"  " not in data:
+    """`rfind` because the interpreter looks for two or three bytes backwards in half the time."""
+    for run in RUNS:
+        if data.rfind(b"  ") < 0:
             break
-        data = data.replace(b"  ", b" ")
+        data = data.replace(run, b" ")
     else:
         data = SPACES.sub(b" ", data)
-    if b" \r\n" in data:
+    if data.rfind(b" \r\n") >= 0:
         data = data.replace(b" \r\n", CRLF)
     return data
 
@@ -53,16 +68,15 @@ def _compressed(data: bytes) -> bytes:
 def relaxed_body(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The canonical body in pieces: relaxed lines, without the empty lines at its end (§3.4.4 b); the
     last line gets the CRLF it lacks. Nothing at all for a body of empty lines."""
-    pending, text_seen = 0, False  # line ends not yet known to be inside the text
+    empty = 0  # lines not yet known to be inside the text
     for lines in whole_lines(chunks):
         piece = relaxed_lines(lines)
         end = end_of_text(piece)
         if end:
-            yield CRLF * pending + piece[:end] if pending else piece[:end]
-            pending, text_seen = 0, True
-        pending += (len(piece) - end) // 2
-    if text_seen:
-        yield CRLF
+            end += 2  # the last line's own
+            yield CRLF * empty + piece[:end] if empty else piece[:end]
+            empty = 0
+        empty += (len(piece) - end) // 2
 
 
 def relaxed_body_hash(chunks: Iterable[bytes]) -> bytes:

@@ -10,13 +10,13 @@ when it was made, after our Received was there.
 
 from __future__ import annotations
 
-import base64
 import re
+from binascii import b2a_base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from relay.core.content import Content
 from relay.core.headers import Headers
-from relay.prepare.canonical import relaxed_body_hash, relaxed_header
+from relay.prepare.canonical import relaxed_body_hash, relaxed_fields, relaxed_header
 
 OVERSIGNED = ("from", "to", "subject", "date")
 # §5.4.1's fields, as far as no host on the way may change them; Feedback-ID counts at Gmail when signed.
@@ -55,18 +55,19 @@ class Signer:
     domain: str
     selector: str
     key: RSAPrivateKey | Ed25519PrivateKey
+    algorithm: Algorithm = field(init=False)
+    """"rsa" or "ed25519", as the signing entry of a policy calls it."""
 
-    @property
-    def algorithm(self) -> Algorithm:
-        """ "rsa" or "ed25519", as the signing entry of a policy calls it."""
-        return "rsa" if isinstance(self.key, RSAPrivateKey) else "ed25519"
+    def __post_init__(self) -> None:
+        algorithm = "rsa" if isinstance(self.key, RSAPrivateKey) else "ed25519"
+        object.__setattr__(self, "algorithm", algorithm)  # asking the key's class costs more than all else here
 
     def signature(self, data: bytes) -> bytes:
         """The signature over `data`. RSA releases the interpreter lock while it computes."""
         digest = sha256(data).digest()
-        if isinstance(self.key, RSAPrivateKey):
-            return self.key.sign(digest, PADDING, HASH)
-        return self.key.sign(digest)  # RFC 8463 §3: Ed25519 over the SHA-256 digest
+        if self.algorithm == "rsa":
+            return cast(RSAPrivateKey, self.key).sign(digest, PADDING, HASH)
+        return cast(Ed25519PrivateKey, self.key).sign(digest)  # RFC 8463 §3: Ed25519 over the SHA-256 digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def signed_data(fields: Headers) -> tuple[bytes, str]:
     rows = fields.fields
     names = tuple([row[0] for row in rows])
     chosen = cached_plan(names) if len(rows) <= MAX_CACHED_FIELDS else plan(names)
-    return b"".join([relaxed_header(rows[index][1]) for index in chosen.order]), chosen.h
+    return relaxed_fields([rows[index] for index in chosen.order]), chosen.h
 
 
 def sign(content: Content, headers: Headers, signers: Sequence[Signer], now_s: float) -> bytes:
@@ -123,7 +124,7 @@ def sign(content: Content, headers: Headers, signers: Sequence[Signer], now_s: f
     `headers` are the fields of `content.header`, `now_s` is Unix time. Reads the body once."""
     if not signers:
         return b""
-    body_hash = base64.b64encode(relaxed_body_hash(content.body.chunks())).decode()
+    body_hash = b2a_base64(relaxed_body_hash(content.body.chunks()), newline=False).decode()
     covered, h = signed_data(headers)
     return b"".join([_signature_field(signer, covered, h, body_hash, int(now_s)) for signer in signers])
 
@@ -142,7 +143,7 @@ def _signature_field(signer: Signer, covered: bytes, h: str, body_hash: str, now
 
 def _folded_base64(octets: bytes) -> bytes:
     """Base64 in lines of LINE_CHARS; white space inside b= means nothing (§3.5)."""
-    text = base64.b64encode(octets)
+    text = b2a_base64(octets, newline=False)
     first, step = LINE_CHARS - 3, LINE_CHARS - 2
     rest = [text[i : i + step] for i in range(first, len(text), step)]
     return b"\r\n\t ".join([text[:first], *rest])

@@ -73,6 +73,7 @@ class KeyRing:
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
         self._found: dict[tuple[str, str, str], Found] = {}
+        self._chosen: dict[tuple[str, ...], Signer | None] = {}  # for a From domain and a signing entry
 
     def find(self, domain: str, selector: str, algorithm: str, path: str = "") -> Signer | None:
         """The signer for these names, or None: then `look` says why."""
@@ -85,7 +86,7 @@ class KeyRing:
         found = self._found.get(names)
         if found is None:
             if len(self._found) >= MAX_REMEMBERED:
-                self._found.clear()
+                self.refresh()
             found = self._found[names] = self._read(*names)
         if found.signer and found.signer.algorithm != algorithm:
             problem = f"{found.path} is an {found.signer.algorithm} key, not {algorithm}"
@@ -117,9 +118,15 @@ class KeyRing:
         return lines
 
     def _signer(self, entry: SigningEntry, from_domain: str) -> Signer | None:
-        if entry.domain == "from":
-            return self.aligned(from_domain, entry.selector, entry.algorithm, entry.key)
-        return self.find(entry.domain, entry.selector, entry.algorithm, entry.key)
+        names = (from_domain, entry.domain, entry.selector, entry.algorithm, entry.key)
+        if names in self._chosen:
+            return self._chosen[names]
+        find, domain = (self.aligned, from_domain) if entry.domain == "from" else (self.find, entry.domain)
+        signer = find(domain, entry.selector, entry.algorithm, entry.key)
+        if len(self._chosen) >= MAX_REMEMBERED:
+            self._chosen.clear()
+        self._chosen[names] = signer
+        return signer
 
     def record_of(self, name: bytes) -> bytes | None:
         """The TXT record our own key has at a DNS name like b"r1._domainkey.example.com.", None for another's:
@@ -131,6 +138,7 @@ class KeyRing:
     def refresh(self) -> None:
         """Forgets everything, so that changed files are read when they are needed next (SIGHUP)."""
         self._found.clear()
+        self._chosen.clear()
 
     def _read(self, domain: str, selector: str, path: str) -> Found:
         file = Path(path) if path else self.directory / domain / f"{selector}.pem"

@@ -33,6 +33,7 @@ __all__ = ["NO_EDITS", "Edits", "Preparer", "Refusal"]
 # Bcc shows who is not to be shown (RFC 5322 §3.6.3); Return-Path is the last host's to add (RFC 5321 §4.4).
 DROPPED = frozenset((b"bcc", b"resent-bcc", b"return-path"))
 RELAY_ONLY = b"x-relay-"
+BEGINNING = slice(len(RELAY_ONLY))
 
 LOOP_BYTES = 131_072  # re-encoding more takes milliseconds: not on the event loop
 
@@ -103,9 +104,10 @@ class Preparer:
 
     def _take_out(self, headers: Headers) -> None:
         """Step 1. Looks before it builds a new list: most messages have nothing of it."""
-        if any(name in DROPPED or name.startswith(RELAY_ONLY) for name, _ in headers.fields):
+        names = [field[0] for field in headers.fields]
+        if [name for name in names if name in DROPPED or name[BEGINNING] == RELAY_ONLY]:
             headers.remove_if(lambda field: field.name in DROPPED or field.name.startswith(RELAY_ONLY))
-        if headers.count("authentication-results"):
+        if AUTHENTICATION_RESULTS in names:
             headers.remove_if(
                 lambda field: field.name == AUTHENTICATION_RESULTS and claims_to_be(field, self.authserv_id)
             )
@@ -115,17 +117,17 @@ class Preparer:
     ) -> Refusal | None:
         """Step 4 (RFC 6409 §8.2, §8.3). From is what DKIM and DMARC stand on: it is made up only for
         clients that cannot be taught."""
-        names = {field[0] for field in headers.fields}
-        author = headers.first("from")
-        if author is None or "@" not in author:
+        raws = dict(headers.fields)
+        if b"@" not in raws.get(b"from", b""):
+            author = headers.first("from")
             if not legacy:
                 what = "no From header" if author is None else "no address in the From header"
                 return refused("no-from", f"{what} (RFC 5322 section 3.6.2); say who the message is from")
             headers.remove(["from"])
             headers.append(self._from_envelope(submission.envelope, author or ""))
-        if b"date" not in names:
+        if b"date" not in raws:
             headers.fields.append(Field(b"date", f"Date: {date}\r\n".encode()))
-        if b"message-id" not in names:
+        if b"message-id" not in raws:
             raw = f"Message-ID: <{submission.id}@{self.hostname}>\r\n".encode()
             headers.fields.append(Field(b"message-id", raw))
         return None

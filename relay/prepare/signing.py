@@ -13,7 +13,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -41,7 +40,7 @@ class SigningDesk:
             return content
         work = partial(sign, content, headers, signers, self._clock())
         fields = work() if content.body.size <= LOOP_BYTES else await self.apart(work)
-        return replace(content, header=fields + content.header)
+        return Content(fields + content.header, content.body, content.eight_bit, content.long_lines)
 
     async def apart(self, work: Callable[[], T]) -> T:
         """What `work` returns, done in the thread: for large messages that must be re-encoded, too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
+from functools import lru_cache
 
 from relay.core.envelope import Submission
 from relay.prepare.words import fold
@@ -47,15 +48,28 @@ def received(submission: Submission, *, hostname: str, date: str, show_credentia
     (RFC 3848) id; for only when there is one recipient, as it would show a blind copy to others.
     """
     client = submission.client
-    comments = f"\r\n\t(using {NOT_COMMENT.sub('', client.tls)})" if client.tls else ""
-    if show_credential and client.credential:
-        comments += f"\r\n\t(Authenticated sender: {NOT_COMMENT.sub('?', client.credential)})"
+    credential = client.credential if show_credential else ""
     raw = (
-        f"Received: from {helo_name(client.helo)} ({address_literal(client.address)}){comments}\r\n"
-        f"\tby {hostname} with {NOT_COMMENT.sub('', client.protocol)} id {submission.id}"
+        f"Received: from {_came_from(client.helo, client.address, client.tls, credential)}\r\n"
+        f"\tby {hostname} with {_word(client.protocol)} id {submission.id}"
         f"{_for_clause(submission)};\r\n\t{date}\r\n"
     ).encode()
     return raw if len(raw) < 300 else fold(raw)  # only a long name can make a line too long
+
+
+@lru_cache(maxsize=512)  # a client brings many messages
+def _came_from(helo: str, address: str, tls: str, credential: str) -> str:
+    """The client's name and address, and the comments on it."""
+    comments = f"\r\n\t(using {_word(tls)})" if tls else ""
+    if credential:
+        comments += f"\r\n\t(Authenticated sender: {NOT_COMMENT.sub('?', credential)})"
+    return f"{helo_name(helo)} ({address_literal(address)}){comments}"
+
+
+@lru_cache(maxsize=64)
+def _word(text: str) -> str:
+    """A protocol's name without what may not stand there."""
+    return NOT_COMMENT.sub("", text)
 
 
 def helo_name(helo: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 from relay.core.content import Body, Content, MemoryBody
 from relay.core.envelope import Client, Envelope, Recipient, Submission
 from relay.core.events import NAMES, Event
+from relay.core.jsontext import json_encoder
 from relay.core.message import Once, Prepared
 
 VERSION = 1
@@ -76,8 +77,9 @@ def _nothing_else(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
-_decode = json.JSONDecoder(parse_constant=_nothing_else).decode
+_encode = json_encoder(nan=False)
+_decode = json.JSONDecoder(parse_constant=_nothing_else).raw_decode
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 def encode(kind: Kind, words: object, *raw: bytes) -> bytes:
@@ -118,9 +120,12 @@ class Decoder:
 
 def _frame(kind: int, text: bytes, raw: bytes) -> Frame:
     try:
-        return Frame(Kind(kind), _decode(text.decode("ascii")), raw)
-    except (ValueError, RecursionError) as error:
+        words, end = _decode(text.decode("ascii"))
+        if end == len(text):
+            return Frame(_KINDS[kind], words, raw)
+    except (ValueError, RecursionError, KeyError) as error:
         raise FrameError(f"kind {kind}: {error}") from None
+    raise FrameError(f"kind {kind}: more than one value")
 
 
 def put_frame(number: int, message: Prepared, spooled: str = "") -> bytes:
@@ -149,7 +154,12 @@ TYPES = (
     int, list,
 )  # fmt: skip
 OPTIONAL = (15, 28)  # facts and idempotency key may be None
+FORMS = {
+    tuple(type(None) if place in absent else wanted for place, wanted in enumerate(TYPES))
+    for absent in [(), OPTIONAL[:1], OPTIONAL[1:], OPTIONAL]
+}
 ONCE = [str, str, str, float]
+RECIPIENT = [str, str, str]
 
 
 def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
@@ -158,9 +168,8 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
     words = frame.words
     if type(words) is not list or len(words) != len(TYPES):
         raise FrameError("a message without its fields")
-    for place, (word, wanted) in enumerate(zip(words, TYPES, strict=True)):
-        if type(word) is not wanted and not (place in OPTIONAL and word is None):
-            raise FrameError(f"field {place} of a message is {type(word).__name__}, not {wanted.__name__}")
+    if tuple(map(type, words)) not in FORMS:
+        raise FrameError(_wrong_field(words))
     (number, id_, received_at, due_at, return_path, stream, pool, route, credential, client, listener, held_by, held,
      priority, tags, facts, sender, body_type, utf8, ret, envid, rows, eight_bit, long_lines, header_size, body_size,
      spooled, came_bytes, once) = words  # fmt: skip
@@ -176,6 +185,15 @@ def put_of(frame: Frame, spool_body: Callable[[str, int], Body]) -> Put:
     ))  # fmt: skip
 
 
+def _wrong_field(words: list[Any]) -> str:
+    """Which field of a message is of another type than it has in every form."""
+    rows = enumerate(zip(words, TYPES, strict=True))
+    place, (word, wanted) = next(
+        row for row in rows if type(row[1][0]) is not row[1][1] and not (row[0] in OPTIONAL and row[1][0] is None)
+    )
+    return f"field {place} of a message is {type(word).__name__}, not {wanted.__name__}"
+
+
 def _once(words: list[Any] | None) -> Once | None:
     if words is not None and list(map(type, words)) != ONCE:
         raise FrameError("an idempotency key that is none")
@@ -187,7 +205,7 @@ def _recipients(rows: list[Any]) -> tuple[Recipient, ...]:
         raise FrameError("a message without recipients")
     found = []
     for row in rows:
-        if type(row) is not list or len(row) != 3 or any(type(one) is not str for one in row) or row[1] not in NOTIFY:
+        if type(row) is not list or list(map(type, row)) != RECIPIENT or row[1] not in NOTIFY:
             raise FrameError("a recipient that is none")
         found.append(Recipient(row[0], NOTIFY[row[1]], row[2]))
     return tuple(found)
@@ -208,7 +226,7 @@ def _parts(
 
 
 def _texts(tags: Mapping[Any, Any]) -> bool:
-    return all(type(value) is str for value in tags.values())
+    return not tags or set(map(type, tags.values())) == {str}
 
 
 def report_frame(number: int, submission: Submission, most: int) -> bytes:

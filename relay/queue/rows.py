@@ -17,6 +17,7 @@ from relay.core.waiting import Waiting
 from relay.queue.store import SEND_NOTE, Row, Stored
 
 Values = tuple[Any, ...]
+SIZE = 15  # the place of a message's size in its columns
 
 
 def checksum(chunks: Iterable[bytes]) -> int:
@@ -36,7 +37,7 @@ def message_values(message: Prepared, body: bytes | None) -> Values:
         message.credential, message.client, json.dumps(dict(message.tags)) if message.tags else "{}",
         content.eight_bit, content.size, content.header, body, content.body.size,
         body is None, len(envelope.recipients),
-        checksum(content.body.chunks() if body is None else (body,)),
+        checksum(content.body.chunks()) if body is None else crc32(body),
     )  # fmt: skip
 
 
@@ -48,8 +49,9 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
         note = f"{SEND_NOTE}{time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(message.due_at))}"
     return [
         (
-            message.id, place.nth, recipient.address, place.domain, ",".join(sorted(recipient.notify)),
-            recipient.orcpt, message.stream, state, message.starts_at, message.due_at, note, place.flow,
+            message.id, place.nth, recipient.address, place.domain,
+            ",".join(sorted(recipient.notify)) if recipient.notify else "",
+            recipient.orcpt, message.stream, state, place.received_at, message.due_at, note, place.flow,
         )
         for place, recipient in zip(waiting, message.envelope.recipients, strict=True)
     ]  # fmt: skip
@@ -57,10 +59,10 @@ def recipient_values(message: Prepared, waiting: Iterable[Waiting]) -> list[Valu
 
 def places(message: Prepared) -> list[Waiting]:
     """What waits once the message is stored, one for each recipient."""
-    flow = intern(message.flow)
+    flow, starts_at = intern(message.flow), message.starts_at
     return [
         Waiting(message.due_at, message.id, index, recipient.address, intern(domain_of(recipient.address)),
-                message.stream, message.starts_at, 0, flow=flow)
+                message.stream, starts_at, 0, flow=flow)
         for index, recipient in enumerate(message.envelope.recipients)
     ]  # fmt: skip
 

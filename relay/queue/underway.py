@@ -21,13 +21,15 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
+from relay.core.jsontext import json_encoder
+
 log = logging.getLogger("relay.queue")
 
 SLOT_BYTES = 1024
 SLOTS = 256  # to begin with: one for each connection under way
 PLACES_EACH = 64  # recipients a slot has room for
 HEAD = Struct("<IH")  # CRC-32 and length of what follows
-ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps makes one each time
+ENCODE = json_encoder()
 FREE, SENT, TAKEN = 0, 1, 2
 
 Place = tuple[int, int]

@@ -15,7 +15,7 @@ from relay.core.waiting import Waiting
 from relay.queue import batch
 from relay.queue.legal import allowed, becomes
 from relay.queue.once import receipts
-from relay.queue.rows import message_values, places, recipient_values
+from relay.queue.rows import SIZE, message_values, places, recipient_values
 from relay.queue.spool import FileBody, Spool
 from relay.queue.state import remember
 from relay.queue.statements import statements
@@ -67,10 +67,9 @@ def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -
         spool.keep(bodies)
         connection.execute("BEGIN IMMEDIATE")
         group.receipts = receipts(connection, group.puts)
-        waiting = _insert(connection, group.stored)
+        kept = group.stored
+        waiting = _insert(connection, kept, group.moved)
         unspooled = settle(connection, group)
-        for put in group.stored:
-            note(group.moved, put.stream, 1, put.content.size)
         record(connection, group.moved)
         connection.execute("COMMIT")
         group.reusable = reusable(connection)
@@ -81,7 +80,8 @@ def write_group(connection: sqlite3.Connection, *, spool: Spool, group: Group) -
             spool.remove(bodies)
         raise trouble from error
     spool.remove(unspooled)
-    spool.remove(bodies.keys() - {put.id for put in group.stored})
+    if bodies:
+        spool.remove(bodies.keys() - {put.id for put in kept})
     return waiting
 
 
@@ -91,11 +91,15 @@ def rollback(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _insert(connection: sqlite3.Connection, puts: Sequence[Prepared]) -> list[list[Waiting]]:
+def _insert(connection: sqlite3.Connection, puts: Sequence[Prepared], moved: Moved) -> list[list[Waiting]]:
+    """Writes the messages and their recipients, noting in `moved` what came; returns their places."""
     if not puts:
         return []
     waiting = [places(put) for put in puts]
-    batch.insert(connection, "put_message", [message_values(put, _inline(put)) for put in puts])
+    messages = [message_values(put, _inline(put)) for put in puts]
+    batch.insert(connection, "put_message", messages)
+    for put, values in zip(puts, messages, strict=True):
+        note(moved, put.stream, 1, values[SIZE])
     rows = [row for put, where in zip(puts, waiting, strict=True) for row in recipient_values(put, where)]
     batch.insert(connection, "put_recipient", rows)
     count(connection, {"accepted": sum(map(len, waiting))})
@@ -132,14 +136,14 @@ def _end_together(connection: sqlite3.Connection, settlements: Sequence[Settleme
     matters, and none is."""
     if len({(one.message, one.index) for one in settlements}) < len(settlements):
         return set()
-    alike: dict[tuple[Cause, int], list[Settlement]] = {}
+    alike: dict[tuple[str, int], list[Settlement]] = {}  # by the end's word: an Enum's hash is slow
     for one in settlements:
         if one.end is not None:
-            alike.setdefault((one.cause, one.attempt), []).append(one)
+            alike.setdefault((one.end.value, one.attempt), []).append(one)
     return {
         one.key
-        for (cause, attempt), some in alike.items()
-        if batch.end(connection, cause, attempt, [(one.message, one.index) for one in some])
+        for (_, attempt), some in alike.items()
+        if batch.end(connection, some[0].cause, attempt, [(one.message, one.index) for one in some])
         for one in some
     }
 

@@ -9,7 +9,15 @@ from dkim.canonicalization import Relaxed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.prepare.canonical import end_of_text, relaxed_body, relaxed_body_hash, relaxed_header, whole_lines
+from relay.core.headers import Headers
+from relay.prepare.canonical import (
+    end_of_text,
+    relaxed_body,
+    relaxed_body_hash,
+    relaxed_fields,
+    relaxed_header,
+    whole_lines,
+)
 
 
 def body(*chunks: bytes) -> bytes:
@@ -53,6 +61,13 @@ def test_bodies(text, canonical):
 )
 def test_headers(raw, canonical):
     assert relaxed_header(raw) == canonical
+    others = b"Date: a\r\n  b\r\n"
+    assert relaxed_fields(Headers.parse(raw + others).fields) == canonical + b"date:a b\r\n"
+
+
+@pytest.mark.parametrize("length", range(1, 40))
+def test_a_run_of_spaces_is_one(length):
+    assert body(b"a" + b" " * length + b"b" + b" " * length + b"\r\n") == b"a b\r\n"
 
 
 def test_bare_line_ends_are_text():  # no listener lets them in; if one does, nothing may be lost

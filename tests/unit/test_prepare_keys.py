@@ -173,6 +173,10 @@ def test_memory_is_bounded(tmp_path):
     for number in range(MAX_REMEMBERED + 5):
         ring.find(f"{number}.example", "!", "rsa")
     assert len(ring._found) <= MAX_REMEMBERED
+    for number in range(MAX_REMEMBERED + 5):
+        ring.signers([Entry("from", "!")], f"{number}.example")
+    assert len(ring._found) <= MAX_REMEMBERED
+    assert len(ring._chosen) <= MAX_REMEMBERED
 
 
 def test_from_aligns_with_the_nearest_parent_that_has_a_key(tmp_path):
@@ -211,6 +215,10 @@ def test_a_streams_entries(tmp_path):
     assert "relay dkim generate shop.example.com t9" in problem
     assert [s.domain for s in ring.signers(entries, "example.org")] == ["news.example.com"]
     assert ring.signers((), "example.com") == ()
+    generate("shop.example.com", "t9", "ed25519", tmp_path)
+    assert len(ring.signers([Entry("from", "t9", "ed25519")], "shop.example.com")) == 0  # looked for before
+    ring.refresh()
+    assert len(ring.signers([Entry("from", "t9", "ed25519")], "shop.example.com")) == 1
 
 
 def test_from_with_a_named_file_signs_as_the_from_domain(tmp_path):

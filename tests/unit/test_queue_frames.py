@@ -194,7 +194,7 @@ def test_what_is_too_large_is_not_sent():
         encode(Kind.RULES, ["x"], b"x" * MOST_BYTES)
 
 
-@pytest.mark.parametrize("text", [b"NaN", b"[1", b"\xff", b"[" * 100_000, b""])
+@pytest.mark.parametrize("text", [b"NaN", b"[1", b"\xff", b"[" * 100_000, b"", b"[] []"])
 def test_words_that_are_no_json(text):
     with pytest.raises(FrameError):
         Decoder().feed(HEAD.pack(5 + len(text), Kind.ASK, len(text)) + text)
