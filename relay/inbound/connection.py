@@ -34,7 +34,6 @@ class Connection(Stream):
         self.hostname = reception.settings.hostname
         self.peer = ""
         self.peer_port = 0
-        self._handler_coroutine: asyncio.Task[None] | None = None
         self._timeout_handle: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
@@ -61,24 +60,6 @@ class Connection(Stream):
     def _open(self, transport: asyncio.Transport) -> None:
         """Greets the client; a session knows how."""
         raise NotImplementedError
-
-    async def _handle_client(self) -> None:
-        """The task of one connection."""
-        raise NotImplementedError
-
-    def _handle(self) -> None:
-        if self._handler_coroutine is None and not self._closing:
-            self._handler_coroutine = self.loop.create_task(self._handle_client())
-
-    def data_received(self, data: bytes) -> None:
-        """Takes bytes in, and the first as the sign to begin."""
-        self._handle()
-        super().data_received(data)
-
-    def eof_received(self) -> bool:
-        """A client that says nothing at all is seen off by the handler, too."""
-        self._handle()
-        return super().eof_received()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Frees the client's place."""

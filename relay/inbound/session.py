@@ -48,19 +48,17 @@ class Session(Transaction):
         super().__init__(reception, loop)
         self.errors = 0
         self.auth_failures = 0
-        self._heard = reception.settings.tls == "implicit"
         self._oldest = 0.0
 
-    def data_received(self, data: bytes) -> None:
-        """Takes bytes in; the very first tell whether the client took this port for another."""
-        if not self._heard:
-            self._heard = True
-            # a TLS record of type handshake, or an SSLv2 hello (RFC 5246 appendix E.2)
-            if data[:2] == b"\x16\x03" or (data[0] & 0x80 and data[2:3] == b"\x01"):
-                log.warning(TLS_TOO_EARLY, self.peer, self.settings.name)
-                self._dismiss("tls-on-plain-port")
-                return
-        super().data_received(data)
+    def _begin(self) -> None:
+        """Starts the conversation, unless the very first bytes tell that the client took this port for another."""
+        data = self._input
+        # a TLS record of type handshake, or an SSLv2 hello (RFC 5246 appendix E.2)
+        if data[:2] == b"\x16\x03" or (data[:1] >= b"\x80" and data[2:3] == b"\x01"):
+            log.warning(TLS_TOO_EARLY, self.peer, self.settings.name)
+            self._dismiss("tls-on-plain-port")
+            return
+        super()._begin()
 
     def drain(self) -> None:
         """Ends now if the client is silent between commands; otherwise after what it is doing."""
@@ -84,7 +82,7 @@ class Session(Transaction):
         """Greets the client, or waits for it to begin TLS."""
         self._oldest = self._deadline - self.settings.idle_timeout_s + self.settings.session_timeout_s
         if self.settings.tls == "implicit":
-            self._handle()
+            self._begin()
         else:
             transport.write(greeting(self.hostname))
             self.waiting = True

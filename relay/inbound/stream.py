@@ -37,6 +37,7 @@ class Stream(SMTP):
         self.loop = loop
         self.transport: asyncio.Transport | None = None
         self.waiting = False  # for the client's next line: the moment at which it may be sent away
+        self._handler: asyncio.Task[None] | None = None
         self._input = bytearray()
         self._paused = False  # the transport reads no more
         self._choked = False  # the client reads no more
@@ -51,8 +52,10 @@ class Stream(SMTP):
     # what the event loop tells
 
     def data_received(self, data: bytes) -> None:
-        """Takes bytes in; nothing more than fits."""
+        """Takes bytes in; the first are the sign to begin."""
         self._input += data
+        if self._handler is None and not self._closing:
+            self._begin()
         if len(self._input) > PAUSE_BYTES and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pause_reading()
@@ -61,8 +64,18 @@ class Stream(SMTP):
     def eof_received(self) -> bool:
         """A client may close its half and still read our replies; what it sent is worked off."""
         self._ended = True
+        if self._handler is None and not self._closing:
+            self._begin()
         self._wake()
         return not self._encrypted and not self._closing
+
+    def _begin(self) -> None:
+        """Starts the handler."""
+        self._handler = self.loop.create_task(self._handle_client())
+
+    async def _handle_client(self) -> None:
+        """The handler."""
+        raise NotImplementedError
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tells the handler by the end of its input; it is never cancelled (a commit may be under way)."""
