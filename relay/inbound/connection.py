@@ -1,73 +1,47 @@
-"""aiosmtpd's protocol with our own reading, writing and clocks.
+"""The life of one connection: let in or refused, its clock, its end.
 
-Stock aiosmtpd reflects over itself for each connection, writes every reply at once, resets a timer object
-for each command, and cancels its handler when the client closes its half. Here:
+Of aiosmtpd's protocol the names are kept and the verbs; it reflects over itself for each connection, writes every
+reply at once, resets a timer object for each command, and cancels its handler when the client closes its half. Here:
 
-1. construction sets plain attributes (tests/unit/test_pins.py compares them with aiosmtpd's own);
-2. replies are collected and leave in one write when the session would wait for input: a pipelined group is
-   answered in one packet (RFC 2920 §3.2);
-3. one timer a connection looks at a deadline that commands only move;
-4. nothing cancels the handler: a lost client shows as the end of input.
+1. the greeting leaves at once; the handler, a task, is not made before the client says something;
+2. one timer a connection looks at a deadline that commands only move;
+3. bytes are read and written in relay/inbound/stream.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, cast
-
-from aiosmtpd.smtp import SMTP
-from aiosmtpd.smtp import Session as Facts
+from typing import cast
 
 from relay.core.reply import Reply
-from relay.inbound.command import MAX_LINE
 from relay.inbound.reception import Reception
 from relay.inbound.refusals import Refused, printable
+from relay.inbound.stream import Stream
 
-READ_BYTES = 65_536  # one read; the transport pauses at twice that much unread input
-MAX_ENDLESS = 1_048_576  # octets read in the hope of a line end
-MAX_UNSENT = 16_384  # octets of replies collected before they leave anyway
 CLOSE_S = 5.0  # how long a closed connection may take to swallow its last reply
 
 logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd logs each command, addresses and all
 
 
-class EndOfInput(Exception):
-    """The client is gone, or was sent away."""
-
-
-class Connection(SMTP):
-    """Bytes in and out of one client, and when it has been silent for too long."""
+class Connection(Stream):
+    """One client between accept and close, and when it has been silent for too long."""
 
     def __init__(self, reception: Reception, loop: asyncio.AbstractEventLoop) -> None:
-        # aiosmtpd.SMTP.__init__ is left out: it costs 150 to 400 µs. What follows is what it would set.
-        super(SMTP, self).__init__(
-            asyncio.StreamReader(limit=READ_BYTES, loop=loop),
-            client_connected_cb=self._cb_client_connected,
-            loop=loop,
-        )
-        self.loop = loop
+        super().__init__(loop)
         self.reception = reception
         self.settings = reception.settings
         self.hostname = reception.settings.hostname
-        self.session: Facts | None = None
-        self.envelope: Any = None
-        self.transport: asyncio.Transport | None = None
         self.peer = ""
         self.peer_port = 0
-        self._original_transport = None
-        self._handler_coroutine: asyncio.Task[None] | None = None
         self._timeout_handle: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
-        self._closing = False
-        self.waiting = False  # for the client's next line: the moment at which it may be sent away
 
     # the life of a connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the session, or refuses it when the listener is full."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         peer = transport.get_extra_info("peername") or ("", 0)
         if isinstance(peer, tuple):
             self.peer, self.peer_port = _plain(str(peer[0])), int(peer[1])
@@ -75,27 +49,24 @@ class Connection(SMTP):
             listening = transport.get_extra_info("socket")
             self.reception.enter(self, self.peer, listening.fileno() if listening else 0)
         except Refused as refused:
-            self.transport = cast(asyncio.Transport, transport)
             self._note(refused.reason, refused.reply)
             if self.settings.tls != "implicit":
                 self.transport.write(encode(refused.reply))
             self._close(patiently=False)
             return
-        super().connection_made(transport)
+        self._reset_timeout()
+        self._open(self.transport)
+
+    def _open(self, transport: asyncio.Transport) -> None:
+        """Greets the client; a session knows how."""
+        raise NotImplementedError
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tells the handler by the end of its input; it is never cancelled (a commit may be under way)."""
+        """Frees the client's place."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
-        self._closing = True
-        self.transport = None
+        super().connection_lost(error)
         self.reception.leave(self, self.peer)
-        super(SMTP, self).connection_lost(error)
-
-    def eof_received(self) -> bool | None:
-        """A client may close its half and still read our replies; what it sent is worked off."""
-        going_on = super(SMTP, self).eof_received()
-        return going_on and not self._closing
 
     def _close(self, *, patiently: bool = True) -> None:
         """Closes when the last reply is out; a client that does not read it is cut off after CLOSE_S.
@@ -104,7 +75,7 @@ class Connection(SMTP):
         will read with RST, and that takes replies away that are on their way, a 250 among them."""
         self._closing = True
         if self.transport is not None and not self.transport.is_closing():
-            if patiently and self._input() and self.transport.can_write_eof():
+            if patiently and self._input and self.transport.can_write_eof():
                 self.transport.write_eof()
             else:
                 self.transport.close()
@@ -144,6 +115,8 @@ class Connection(SMTP):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """Moves the deadline; the timer finds out when it rings."""
+        if self._closing:
+            return
         wait_s = self.settings.idle_timeout_s if duration is None else duration
         self._deadline = self.loop.time() + wait_s
         if self._timeout_handle is None:
@@ -161,87 +134,6 @@ class Connection(SMTP):
     def _timed_out(self) -> None:
         """The client was silent for too long: RFC 5321 §3.8 wants a 421 before closing."""
         raise NotImplementedError
-
-    # words out
-
-    async def push(self, status: str | bytes) -> None:
-        """Collects a reply line; aiosmtpd's own name and signature."""
-        self.say((status.encode("ascii", "replace") if isinstance(status, str) else status) + b"\r\n")
-
-    def say(self, data: bytes) -> None:
-        """Collects complete reply lines; they leave when the session waits for input."""
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
-
-    async def flush(self) -> None:
-        """Sends what was collected, waiting while the client does not read."""
-        if self._unsent:
-            data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
-            self._unsent.clear()
-            self._unsent_bytes = 0
-            if self._closing:
-                raise EndOfInput
-            self._writer.write(data)
-            await self._writer.drain()
-
-    # words in
-
-    async def read_line(self) -> bytes:
-        """The next line with its end, at most READ_BYTES long; raises Refused or EndOfInput."""
-        if self._unsent_bytes > MAX_UNSENT:  # more than a thousand commands at once: let others have a turn
-            await self.flush()
-            await asyncio.sleep(0)
-        elif self._unsent and b"\n" not in self._input():
-            await self.flush()
-        if self._closing:
-            raise EndOfInput
-        self.waiting = True
-        try:
-            return await self._reader.readuntil(b"\n")
-        except asyncio.LimitOverrunError as error:
-            await self._skip_line(error.consumed)
-            raise Refused("line-too-long", limit=MAX_LINE) from None
-        except asyncio.IncompleteReadError:
-            raise EndOfInput from None
-        finally:
-            self.waiting = False
-
-    async def _skip_line(self, consumed: int) -> None:
-        """Reads on to the end of a line that is too long, without keeping it."""
-        skipped = 0
-        while skipped < MAX_ENDLESS:
-            await self._reader.readexactly(consumed)
-            skipped += consumed
-            try:
-                await self._reader.readuntil(b"\n")
-                return
-            except asyncio.LimitOverrunError as error:
-                consumed = error.consumed
-        raise Refused("endless-line")
-
-    def _input(self) -> bytearray:
-        """What has come and was not read; the StreamReader's own buffer, as aiosmtpd uses it too."""
-        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]
-        return buffer
-
-    def _wrap(self, transport: asyncio.WriteTransport) -> None:
-        """Goes on over another transport: the one with TLS around the first."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        self._reader._transport = transport  # type: ignore[attr-defined]
-
-    async def read_chunk(self) -> bytes:
-        """Some bytes of a message, as many as are there; raises EndOfInput."""
-        if self._unsent:
-            await self.flush()
-        chunk = await self._reader.read(READ_BYTES)
-        if not chunk or self._closing:
-            raise EndOfInput
-        return chunk
-
-    def unread(self, rest: bytes) -> None:
-        """Puts back what was read too far."""
-        if rest:
-            self._input()[:0] = rest
 
 
 def encode(answer: Reply) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import sys
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -67,20 +66,20 @@ class Seats:
 
     def __init__(self) -> None:
         self._all = 0
-        self._by_client: Counter[str] = Counter()
+        self._by_client: dict[str, int] = {}
 
     def take(self, client: str) -> tuple[int, int]:
         """Counts a connection of a client; how many the listener and the client have now."""
         self._all += 1
-        self._by_client[client] += 1
-        return self._all, self._by_client[client]
+        of_client = self._by_client[client] = self._by_client.get(client, 0) + 1
+        return self._all, of_client
 
     def give(self, client: str) -> None:
         """Counts it off."""
         self._all -= 1
-        self._by_client[client] -= 1
-        if self._by_client[client] <= 0:
-            del self._by_client[client]
+        left = self._by_client.pop(client) - 1
+        if left > 0:
+            self._by_client[client] = left
 
 
 class Seating(Protocol):
@@ -122,7 +121,6 @@ class Reception:
         spool: Spool | None = None,
         tls: ssl.SSLContext | None = None,
         notify: Notify = lambda event: None,
-        on_connection: Callable[[int], None] = lambda delta: None,
         clock: Callable[[], float] = time.time,
         takes: Callable[[str], bool] = lambda address: False,
         crowded: Callable[[str, str, float], bool] = lambda listener, credential, now: False,
@@ -136,7 +134,6 @@ class Reception:
         self.spool = spool
         self.tls = tls
         self.notify = notify
-        self.on_connection = on_connection
         self.clock = clock
         self.takes = takes
         self.crowded, self.kept, self.descriptors = crowded, kept, descriptors
@@ -160,7 +157,6 @@ class Reception:
             full = everyone > settings.max_connections
             raise Refused("too-many-connections") if full else Refused("too-many-from-client", client=address)
         self.sessions.add(session)
-        self.on_connection(1)
 
     def leave(self, session: Guest, address: str) -> None:
         """Takes a session out; one that was never let in may leave too."""
@@ -168,7 +164,6 @@ class Reception:
             return
         self.sessions.remove(session)
         self.seats.give(neighbourhood(address))
-        self.on_connection(-1)
         self._left.set()
 
     async def changed(self, within_s: float) -> None:

@@ -18,10 +18,12 @@ from collections.abc import Awaitable, Callable
 from relay.core.reply import Reply
 from relay.inbound.auth import ask_password
 from relay.inbound.command import parse_command
-from relay.inbound.connection import EndOfInput, encode
+from relay.inbound.connection import encode
+from relay.inbound.greeting import ehlo_reply, greeting, helo_reply
 from relay.inbound.params import helo_text
 from relay.inbound.reception import Reception
 from relay.inbound.refusals import REFUSALS, Counts, Refused
+from relay.inbound.stream import EndOfInput
 from relay.inbound.tls import failure_hint
 from relay.inbound.transaction import BUSY_S, Transaction
 
@@ -46,19 +48,17 @@ class Session(Transaction):
         super().__init__(reception, loop)
         self.errors = 0
         self.auth_failures = 0
-        self._heard = reception.settings.tls == "implicit"
         self._oldest = 0.0
 
-    def data_received(self, data: bytes) -> None:
-        """Takes bytes in; the very first tell whether the client took this port for another."""
-        if not self._heard:
-            self._heard = True
-            # a TLS record of type handshake, or an SSLv2 hello (RFC 5246 appendix E.2)
-            if data[:2] == b"\x16\x03" or (data[0] & 0x80 and data[2:3] == b"\x01"):
-                log.warning(TLS_TOO_EARLY, self.peer, self.settings.name)
-                self._dismiss("tls-on-plain-port")
-                return
-        super().data_received(data)
+    def _begin(self) -> None:
+        """Starts the conversation, unless the very first bytes tell that the client took this port for another."""
+        data = self._input
+        # a TLS record of type handshake, or an SSLv2 hello (RFC 5246 appendix E.2)
+        if data[:2] == b"\x16\x03" or (data[:1] >= b"\x80" and data[2:3] == b"\x01"):
+            log.warning(TLS_TOO_EARLY, self.peer, self.settings.name)
+            self._dismiss("tls-on-plain-port")
+            return
+        super()._begin()
 
     def drain(self) -> None:
         """Ends now if the client is silent between commands; otherwise after what it is doing."""
@@ -78,15 +78,25 @@ class Session(Transaction):
         else:
             self._dismiss("idle", hostname=self.hostname, seconds=round(self.settings.idle_timeout_s))
 
+    def _open(self, transport: asyncio.Transport) -> None:
+        """Greets the client, or waits for it to begin TLS."""
+        self._oldest = self._deadline - self.settings.idle_timeout_s + self.settings.session_timeout_s
+        if self.settings.tls == "implicit":
+            self._begin()
+        else:
+            transport.write(greeting(self.hostname))
+            self.waiting = True
+
     async def _handle_client(self) -> None:
-        """The task of one connection; aiosmtpd starts it under this name."""
+        self.waiting = False
         try:
-            self._oldest = self.loop.time() + self.settings.session_timeout_s
             if self.settings.tls == "implicit":
                 await self._start_tls()
-            self.say(f"220 {self.hostname} ESMTP\r\n".encode())
+                self.say(greeting(self.hostname))
+                self._reset_timeout()
             while not self._closing:
                 await self._turn()
+                self._reset_timeout()
         except ssl.SSLError as error:  # with TLS 1.3 a client complains only after the handshake
             log.warning(TLS_FAILED, self.peer, self.settings.name, failure_hint(error))
         except (EndOfInput, ConnectionError, asyncio.IncompleteReadError) as error:
@@ -113,8 +123,7 @@ class Session(Transaction):
             await self._refuse(Refused("internal"))
 
     def _check_patience(self) -> None:
-        """Moves the deadline for the next command; raises Refused when there shall be no next one."""
-        self._reset_timeout()
+        """Raises Refused when there shall be no next command."""
         if self.reception.draining:
             raise Refused("draining", hostname=self.hostname)
         if self.draft is None:
@@ -161,23 +170,18 @@ class Session(Transaction):
         self._set_rset_state()  # RFC 5321 §4.1.4: EHLO clears all buffers
 
     async def smtp_HELO(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.1, without extensions."""
+        """RFC 5321 §4.1.1.1."""
         self._greet(arg, extended=False)
-        self.say(f"250 {self.hostname}\r\n".encode())
+        self.say(helo_reply(self.hostname))
 
     async def smtp_EHLO(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.1: only what is done is announced, in one write."""
+        """RFC 5321 §4.1.1.1."""
         self._greet(arg, extended=True)
-        words = [self.hostname, "PIPELINING", f"SIZE {self.settings.max_message_bytes}"]
-        words += ["8BITMIME", "SMTPUTF8", "DSN"]
-        if self.settings.tls == "starttls" and self.reception.tls and not self.tls_version:
-            words.append("STARTTLS")
-        if self.auth_open:
-            words.append("AUTH PLAIN LOGIN")
-            if self.settings.legacy:
-                words.append("AUTH=PLAIN LOGIN")  # a draft of RFC 2554; old Outlook Express
-        lines = [f"250-{word}\r\n" for word in words]
-        self.say("".join([*lines, "250 ENHANCEDSTATUSCODES\r\n"]).encode())
+        settings = self.settings
+        starttls = settings.tls == "starttls" and self.reception.tls is not None and not self.tls_version
+        self.say(ehlo_reply(
+            self.hostname, settings.max_message_bytes, starttls=starttls, auth=self.auth_open, legacy=settings.legacy
+        ))  # fmt: skip
 
     # TLS and AUTH
 
@@ -199,18 +203,14 @@ class Session(Transaction):
         """Wraps the connection in TLS; when that fails, says why in the log and ends it."""
         assert self.reception.tls is not None
         self._reset_timeout(BUSY_S)
-        self._input().clear()
         try:
-            await self._writer.start_tls(
-                self.reception.tls, ssl_handshake_timeout=self.settings.tls_handshake_s
-            )
+            await self.encrypt(self.reception.tls, self.settings.tls_handshake_s)
         except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError are OSErrors
             log.warning(TLS_FAILED, self.peer, self.settings.name, failure_hint(error))
             self._note("tls-failed", Refused("tls-failed").reply)
             self.reception.leave(self, self.peer)  # asyncio tells nobody about a connection lost this early
             raise EndOfInput from error
-        self._wrap(self._writer.transport)
-        tls = self._writer.get_extra_info("ssl_object")
+        tls = self.transport.get_extra_info("ssl_object") if self.transport else None
         self.tls_version = (tls.version() if tls else None) or "TLS"
         self.helo, self.extended, self.credential, self._client = "", False, None, None
         self._set_rset_state()

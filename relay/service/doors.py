@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from relay.config.model import Config
+from relay.observe.metrics import Metrics
 from relay.service.inlet import Inlet, Sockets
 from relay.service.rules import Rules
 from relay.web.operator import FrontState, ListenerState
@@ -61,8 +62,8 @@ class Doors(Protocol):
 class OwnDoors:
     """The listeners of this process."""
 
-    def __init__(self, inlet: Inlet, sockets: Sockets) -> None:
-        self.inlet, self._sockets = inlet, sockets
+    def __init__(self, inlet: Inlet, sockets: Sockets, metrics: Metrics) -> None:
+        self.inlet, self._sockets, self._metrics = inlet, sockets, metrics
         self.take = inlet.take
         self.close = inlet.close
 
@@ -79,7 +80,8 @@ class OwnDoors:
         return []
 
     def measure(self) -> None:
-        """Each connection is counted as it comes and goes."""
+        """Connections, from the listeners."""
+        self._metrics.connections.labels("in").set(self.sessions)
 
     def listeners(self) -> list[ListenerState]:
         """Every listening socket."""

@@ -69,7 +69,6 @@ class Ways:
     spool: Spool
     feedback: Reports
     held_by: HeldBy = lambda *_: ""
-    on_connection: Callable[[int], None] = lambda delta: None
 
 
 class Inlet:
@@ -102,7 +101,7 @@ class Inlet:
             budget = SharedBudget(config.memory_budget_bytes, share.board, share.number)
         made = receptions(
             config, self.access, self.intake, self.ways.feedback, budget=budget, seats=self._seats,
-            notify=self.ways.publish, on_connection=self.ways.on_connection, spool=self.ways.spool,
+            notify=self.ways.publish, spool=self.ways.spool,
         )  # fmt: skip
         for reception in made:
             name = reception.settings.name

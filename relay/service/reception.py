@@ -28,8 +28,7 @@ class Reports(Protocol):
 
 def receptions(
     config: Config, access: Access, intake: Intake, feedback: Reports, *, budget: Budget,
-    seats: Callable[[str], Seating], notify: Callable[[Event], None], on_connection: Callable[[int], None],
-    spool: Spool,
+    seats: Callable[[str], Seating], notify: Callable[[Event], None], spool: Spool,
 ) -> list[Reception]:  # fmt: skip
     """One for each listener, in the order of the configuration; raises OSError for a certificate that cannot be
     read."""
@@ -38,7 +37,7 @@ def receptions(
         Reception(
             listener_settings(config, name, one), access,
             feedback.accept if one.accepts == BOUNCES else intake.accept, budget=budget,
-            tls=listener_context(config, one), notify=notify, on_connection=on_connection, spool=spool,
+            tls=listener_context(config, one), notify=notify, spool=spool,
             takes=feedback.takes, crowded=never if one.accepts == BOUNCES else intake.crowded, seats=seats(name),
             kept=intake.kept, descriptors=clients,
         )

@@ -181,11 +181,10 @@ class Relay:
 
     def _own_doors(self, sockets: Sockets) -> Doors:
         ways = Ways(
-            self.gate, self.store.put, self.bus.publish, self.store.spool, self.feedback, self.shaping.held_by,
-            self.metrics.connections.labels("in").inc,
-        )  # fmt: skip
+            self.gate, self.store.put, self.bus.publish, self.store.spool, self.feedback, self.shaping.held_by
+        )
         inlet = Inlet(self.config, self.rules, ways, policy=self.policy, keys=self.keys, desk=self.desk)
-        return OwnDoors(inlet, sockets)
+        return OwnDoors(inlet, sockets, self.metrics)
 
     def _front_doors(self, board: Board, sockets: Sockets) -> Doors:
         self.gate.crowd = board.under_way

@@ -101,7 +101,6 @@ class Ears:
 
     mail: list[Submission] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    connections: int = 0
     after: Callable[[Submission], Awaitable[Reply | None]] | None = None
 
     async def accept(self, submission: Submission) -> Reply:
@@ -110,9 +109,6 @@ class Ears:
             self.mail.append(submission)
             answer = reply(250, "2.0.0", f"Ok: queued as {submission.id}")
         return answer
-
-    def count(self, delta: int) -> None:
-        self.connections += delta
 
 
 @dataclass
@@ -224,7 +220,7 @@ async def stage(
     reception = Reception(
         settings, access, ears.accept, budget=MemoryBudget(memory),
         spool=Spool(spool) if spool else None, tls=tls,
-        notify=ears.events.append, on_connection=ears.count,
+        notify=ears.events.append,
     )  # fmt: skip
     one = Stage(reception, Listener(reception, bind(["127.0.0.1:0"])), ears)
     await one.listener.start()
@@ -235,7 +231,6 @@ async def stage(
         access.close()
         assert not reception.sessions
         assert reception.budget.used == 0, "memory was not given back"
-        assert ears.connections == 0
 
 
 async def until(condition: Callable[[], object], wait_s: float = WAIT_S) -> None:

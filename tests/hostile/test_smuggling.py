@@ -111,8 +111,8 @@ def test_a_group_of_commands_is_answered_in_one_write() -> None:
             peer = await _greeted(one)
             session = next(iter(one.reception.sessions))
             writes: list[bytes] = []
-            write = session._writer.write
-            session._writer.write = lambda data: (writes.append(data), write(data))
+            write = session.transport.write
+            session.transport.write = lambda data: (writes.append(data), write(data))
             peer.send(ENVELOPE)
             for _ in range(3):
                 await peer.reply()

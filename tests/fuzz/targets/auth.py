@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relay.inbound.auth import ask_password
-from relay.inbound.connection import EndOfInput
 from relay.inbound.refusals import Refused
+from relay.inbound.stream import EndOfInput
 
 SEEDS = [b"PLAIN AHByaW50ZXIAaW5r", b"LOGIN\ncHJpbnRlcg==\r\naW5r\r\n", b"PLAIN\n=\r\n", b"login cHJpbnRlcg==\n*\r\n", b"PLAIN \xff", b"",
          b"LOGIN =\n=\r\n", b"CRAM-MD5", b"PLAIN a b"]  # fmt: skip

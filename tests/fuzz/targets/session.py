@@ -81,7 +81,7 @@ def converse(parts: list[bytes], profile: str) -> tuple[bytes, list[tuple[Any, .
                 await asyncio.sleep(0)
         if not wire.closing:
             session.eof_received()
-        handler = session._handler_coroutine
+        handler = session._handler
         if handler is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait_for(handler, 20)
