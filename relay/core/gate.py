@@ -136,10 +136,17 @@ class Gate:
         """A further connection failed while others work: that many are enough for now."""
         self.window = max(1.0, float(self.open))
 
-    def worked(self) -> None:
-        """A delivery went well: the window grows again, by one for each `window` deliveries."""
-        if self.window < self.rates.connections:
-            self.window += 1 / self.window
+    def come_back(self) -> None:
+        """A pause is over, and nobody has said that it need be: one connection tries first."""
+        self.window = 1.0
+
+    def worked(self) -> bool:
+        """A delivery went well: the window grows again, by one for each `window` deliveries; whether one more
+        connection may pass for it."""
+        if self.window >= self.rates.connections:
+            return False
+        before, self.window = self.window, self.window + 1 / self.window
+        return int(self.window) > int(before)
 
     def deferred(self, now: float) -> None:
         """The other side said that it is too much: half as many from now on, until deliveries go well."""

@@ -214,3 +214,5 @@ class Doorways:
                 for name in sources:
                     rates = self.restraints.rates(name, counted, rates, now)
                 doorway.gate.set_rates(rates)
+                if any(self.restraints.comebacks.on_trial(name, counted, now) for name in sources):
+                    doorway.gate.come_back()

@@ -221,6 +221,7 @@ class Simulation:
         outcome = answer.outcome
         if outcome.verdict is Verdict.DELIVERED:
             gate.worked()
+            self.restraints.comebacks.taken(source.name, terms.counted)
             if self.doors:
                 self.restraints.door(source.name, terms, place.host, self.now, shut=False)
             self._end(place, "delivered", terms)
