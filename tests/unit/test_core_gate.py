@@ -83,6 +83,17 @@ def test_after_a_pause_one_connection_tries_and_the_window_opens_as_messages_are
     assert opened == [(True, 2), (False, 2), (False, 2), (True, 3), (False, 3), (False, 3), (True, 4)]
 
 
+def test_one_that_meets_a_refusal_on_its_way_up_asks_for_no_more_by_itself():
+    for refuse in (Gate.refused_more, lambda gate: gate.deferred(100)):
+        gate = Gate(Rates(connections=9))
+        gate.come_back()
+        assert gate.worked()
+        gate.open = 2
+        refuse(gate)
+        assert not any(gate.worked() for _ in range(100))
+        assert gate.most == 9
+
+
 def test_deliveries_under_way_are_counted_by_stream():
     gate = Gate(Rates())
     gate.start("marketing", 0)
