@@ -51,6 +51,13 @@ def test_a_pause_of_the_source_and_a_bounce():
     assert (one.bounce, one.acts, one.after) == (True, ((Act.PAUSE_SOURCE, 0.0),), Threshold())
 
 
+def test_a_pause_that_grows_and_a_5xx_that_bounces_in_spite_of_it():
+    one = rule("name: block, match: '*block list*', sample: 554 on our block list, do: {bounce: true, pause: source, for: 1h, up_to: 8h}")
+    assert (one.bounce, one.for_s, one.up_to_s) == (True, 3600, 28800)
+    for do in ("slow_to: 1/min", "connections: 1"):
+        assert rule(f"name: block, match: '*block list*', sample: 554 on our block list, do: {{bounce: true, {do}, for: 1h}}").bounce
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
