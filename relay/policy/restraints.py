@@ -33,10 +33,11 @@ class Terms(NamedTuple):
 
 class Restraints:
     """One policy's. `ends` hears when something begun now will be over (Unix s); `limited` for which counted name
-    the rates are other ones now."""
+    the rates are other ones now, `well_again` which source may be used again everywhere."""
 
-    def __init__(self, policy: Policy, *, ends: Callable[[float], None], limited: Callable[[str], None]) -> None:
-        self.ends, self.limited = ends, limited
+    def __init__(self, policy: Policy, *, ends: Callable[[float], None], limited: Callable[[str], None],
+                 well_again: Callable[[str], None]) -> None:  # fmt: skip
+        self.ends, self.limited, self.well_again = ends, limited, well_again
         self.pauses = Pauses()
         self.hearing = Hearing()
         self.ledger, self.comebacks = self.hearing.ledger, self.hearing.comebacks
@@ -128,6 +129,7 @@ class Restraints:
             self._paused(pause, now)
 
     def _paused(self, pause: SourcePause, now: float) -> None:
+        self.comebacks.left_alone(pause.source, pause.until)
         self.pauses.begin(f"source {pause.source}", of_source(pause.source), Span(now, None, pause.reason))
         self.ends(pause.until)
 
@@ -139,6 +141,7 @@ class Restraints:
             self.pauses.end(action.id, now)
             self.limited(action.counted)
         for pause in self.health.expire(now):
+            self.well_again(pause.source)
             self.pauses.end(f"source {pause.source}", now)
         trips = self.brakes.expire(now)
         for trip in trips:

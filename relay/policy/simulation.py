@@ -47,7 +47,9 @@ class Simulation:
         self.given_up = 0
         self.passed_over = 0
         self._limits_at = FULL
-        self.restraints = Restraints(policy, ends=self._limits_end, limited=self._limited)
+        self.restraints = Restraints(
+            policy, ends=self._limits_end, limited=self._limited, well_again=self._well_again
+        )
         self.doorways, self.stocks = Doorways(policy, self.restraints), Stocks(policy)
         self._outlets: dict[OutletKey, Outlet] = {}
         self._held: dict[str, list[Place]] = {}
@@ -273,6 +275,9 @@ class Simulation:
 
     def _limited(self, counted: str) -> None:
         self.doorways.limited(counted, self.now)
+
+    def _well_again(self, source: str) -> None:
+        self.doorways.well_again(source)
 
     def _limits_end(self, when: float) -> None:
         """Something in force will be over then, if nothing makes it longer."""

@@ -142,3 +142,26 @@ def test_no_pause_is_shorter_than_its_rule_or_longer_than_its_most(happenings):
             assert is_new
             assert 100 <= action.for_s <= 350
             assert action.until == now + action.for_s
+
+
+def test_one_that_was_left_alone_everywhere_is_on_trial_everywhere(monkeypatch):
+    monkeypatch.setattr(comebacks, "TAKEN_MOST", 3)
+    back = Comebacks()
+    back.left_alone("m1", 100)
+    assert back.on_trial("m1", "gmx", 101)
+    assert not back.on_trial("m2", "gmx", 101)
+    back.taken("m1", "gmx")
+    assert not back.on_trial("m1", "gmx", 101)
+    assert back.on_trial("m1", "web.de", 101)
+    assert not back.same_again(rule(), "m1", "web.de", 101), "no rule had paused it"
+    back.taken("m1", "web.de"), back.taken("m1", "gmail")
+    assert not back.on_trial("m1", "yahoo", 101), "it is well"
+    assert not back
+
+
+def test_a_day_later_it_is_as_good_as_any():
+    back = Comebacks()
+    back.left_alone("m1", 100)
+    assert back.on_trial("m1", "gmx", 100 + FORGET_S - 1)
+    assert not back.on_trial("m1", "gmx", 100 + FORGET_S)
+    assert not back

@@ -314,6 +314,23 @@ def test_a_source_most_receivers_turn_away_is_left_alone(tmp_path):
     assert replay.new.results["marketing"].last_at < NOON + 60
 
 
+def test_one_that_was_left_alone_begins_anew_with_one_connection(tmp_path):
+    """Five messages of a second each: one, then two, then the rest; nobody else is slowed."""
+    rows = [at_door(NOON + number, f"p{number}") for number in range(3)]
+    rows += [row for number in range(5) for row in newsletter(number, TAKEN, at=NOON + 10)]
+    no_newsletter = {"headers": {"list-unsubscribe": [], "x-campaign": []}, "size": 4000}
+    for number in range(5, 10):
+        rows += newsletter(
+            number, TAKEN, at=NOON + 1850, facts=no_newsletter, stream="transactional", route="everything else"
+        )
+    rows += newsletter(99, TAKEN, at=NOON + 10, facts=no_newsletter, stream="transactional", route="everything else")
+    rows.sort(key=lambda row: row["time"])
+    simulation = played(tmp_path, rows, {}, {}).old
+    [[(_, until)]] = pauses(simulation).values()
+    assert simulation.results["marketing"].last_at == until + 3
+    assert simulation.results["transactional"].last_at == NOON + 1851
+
+
 def test_one_that_is_let_in_elsewhere_is_not(tmp_path):
     rows = [row for number in range(5) for row in newsletter(
         number, TAKEN, at=NOON, domain=f"q{number}.example", mx=ELSEWHERE.format(f"q{number}"))]  # fmt: skip
