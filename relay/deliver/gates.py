@@ -143,8 +143,9 @@ class Gates:
         self.breakers.setdefault((source.name, site), Breaker()).fail(now, reason)
 
     def answered(self, source: Source, site: str) -> bool:
-        """The site answered; whether it comes back from trouble."""
-        return self.breakers.pop((source.name, site), None) is not None
+        """The site answered; whether it was the one connection that looked whether trouble is over."""
+        breaker = self.breakers.pop((source.name, site), None)
+        return breaker is not None and breaker.trying
 
     def trouble(self, source: Source, site: str) -> str:
         """What the last trouble of a source with a site was, or ""."""
