@@ -136,6 +136,9 @@ CODES: dict[int, tuple[Kind, Kind]] = {
     555: (Kind.PROTOCOL_ERRORS, Kind.PROTOCOL_ERRORS),
     556: (Kind.BAD_DOMAIN, Kind.BAD_DOMAIN),  # RFC 7504 §4, RFC 7505 §4.1
 }
+OF_MAIL = frozenset({
+    Kind.INVALID_RECIPIENT, Kind.BAD_DOMAIN, Kind.INACTIVE_MAILBOX, Kind.QUOTA_ISSUES, Kind.MESSAGE_TOO_LARGE,
+})  # fmt: skip
 _UNKNOWN = (Kind.UNCATEGORIZED, Kind.UNCATEGORIZED)
 
 
@@ -149,6 +152,13 @@ def classify(reply: Reply, *, of_recipient: bool) -> Kind:
         return kind
     of, other = CODES.get(reply.code, _UNKNOWN)
     return of if of_recipient else other
+
+
+def blames_mail(reply: Reply) -> bool:
+    """Whether the enhanced code puts a refusal down to the recipient's address or mailbox, or to the size of the
+    message, so that it would be the same from any source (RFC 3463 §3.2, §3.3). X.7.1 does not: it is said of hosts
+    and of recipients alike (§3.8)."""
+    return ENHANCED.get(reply.enhanced[2:]) in OF_MAIL
 
 
 def _greylisting(reply: Reply) -> bool:

@@ -30,12 +30,14 @@ class Gate:
 
     `open` counts connections under way or being made, `held` the same by stream, `at` by outlet, `leaving`
     those of them that are saying goodbye, `going` these by stream; `window` is what the other side was found to
-    bear; `busy` counts deliveries under way by stream. `rules` are the streams that pass here."""
+    bear, `opening`: it grows after a pause and has met no refusal; `busy` counts deliveries under way by stream.
+    `rules` are the streams that pass here."""
 
     rates: Rates
     name: str = ""
     open: int = 0
     window: float = float("inf")
+    opening: bool = False
     busy: dict[str, int] = field(default_factory=dict)
     connects: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
     messages: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
@@ -134,17 +136,25 @@ class Gate:
 
     def refused_more(self) -> None:
         """A further connection failed while others work: that many are enough for now."""
-        self.window = max(1.0, float(self.open))
+        self.window, self.opening = max(1.0, float(self.open)), False
 
-    def worked(self) -> None:
-        """A delivery went well: the window grows again, by one for each `window` deliveries."""
-        if self.window < self.rates.connections:
-            self.window += 1 / self.window
+    def come_back(self) -> None:
+        """A pause is over because the clock says so: one connection tries first."""
+        self.window, self.opening = 1.0, True
+
+    def worked(self) -> bool:
+        """A delivery went well: the window grows again, by one for each `window` deliveries. Whether one more
+        connection is to pass for it at once: after a pause. Where more was refused it waits to be asked for."""
+        if self.window >= self.rates.connections:
+            self.opening = False
+            return False
+        before, self.window = self.window, self.window + 1 / self.window
+        return self.opening and int(self.window) > int(before)
 
     def deferred(self, now: float) -> None:
         """The other side said that it is too much: half as many from now on, until deliveries go well."""
         if now >= self._shrunk_at + SHRINK_S or now < self._shrunk_at:
-            self._shrunk_at = now
+            self._shrunk_at, self.opening = now, False
             self.window = max(1.0, min(self.most, max(1, self.open)) * LEFT_BY_TROUBLE)
 
     def start(self, stream: str, now: float) -> None:

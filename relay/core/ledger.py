@@ -118,13 +118,13 @@ class Ledger:
         """When the first action ends (Unix s), None without any."""
         return min((action.until for action in self.actions.values()), default=None)
 
-    def restore(self, rows: Iterable[object], now: float) -> list[str]:
-        """Takes back what `as_dict` gave, after a restart; returns the ids of those that ended meanwhile. What
-        is no action is left out."""
+    def restore(self, rows: Iterable[object], now: float) -> list[Action]:
+        """Takes back what `as_dict` gave, after a restart; returns those that ended meanwhile. What is no action
+        is left out."""
         for row in rows:
             if (action := _action(row)) is not None:
                 self._put(action)
-        return [action.id for action in self.expire(now)]
+        return self.expire(now)
 
     def limited(self, place: Place, now: float) -> list[Action]:
         """Everything that limits a place now, dry runs left out."""

@@ -54,13 +54,15 @@ class TokenBucket:
 @dataclass(slots=True)
 class Breaker:
     """Leaves a destination alone after trouble that would hit every message: `first_s`, then doubled at
-    each further failure up to `longest_s`; one success closes it."""
+    each further failure up to `longest_s`; one success closes it. `trying`: the pause is over, and one connection
+    looks whether the trouble is, too."""
 
     first_s: float = 15.0
     longest_s: float = 600.0
     failures: int = 0
     until: float = float("-inf")
     reason: str = ""
+    trying: bool = False
 
     def fail(self, now: float, reason: str) -> None:
         """One more cycle in which no host could be used; cycles that ran side by side are one trouble."""

@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from relay.core.classify import classify
+from relay.core.classify import blames_mail, classify
 from relay.core.ledger import Act, Action
 from relay.core.outcome import Outcome, Verdict
 from relay.core.pattern import Pattern
@@ -20,7 +20,8 @@ from relay.core.reply import Reply
 WINDOWS_MOST = 10_000  # rules x sources x sites that were heard of lately; the one unheard longest goes
 REPLY_CHARS = 300  # of the reply kept with an action
 PHASES = ("banner", "ehlo", "mail", "rcpt", "data", "dot")  # where a rule hears replies
-OF_MESSAGE = frozenset({"mail", "rcpt", "data", "dot"})  # where a stream and recipients are known
+OF_MESSAGE = frozenset({"mail", "rcpt", "data", "body", "dot"})  # where a stream and recipients are known
+OF_SOURCE = frozenset({Act.PAUSE_SOURCE, Act.SLOW, Act.CONNECTIONS})  # what is done to an address of ours, not to mail
 # RFC 5321 §4.2: code, hyphen or space, text; RFC 2034 §4: the enhanced code leads the text
 _LINE = re.compile(r"([2-5]\d\d)(?:[ -](?:([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|$))?(.*))?")
 
@@ -36,7 +37,8 @@ class Threshold:
 @dataclass(frozen=True, slots=True)
 class ReplyRule:
     """All that is given must hold; empty means any. `patterns` are tried on code, enhanced code and text as one
-    line. `acts` hold for `for_s` seconds; `bounce` ends the recipient, `retry_s` is its wait."""
+    line. `acts` hold for `for_s` seconds, a pause that comes again at once for up to `up_to_s` (0: no longer);
+    `bounce` ends the recipient, `retry_s` is its wait."""
 
     name: str
     patterns: tuple[Pattern, ...] = ()
@@ -46,6 +48,7 @@ class ReplyRule:
     phases: frozenset[str] = frozenset()
     acts: tuple[tuple[Act, float], ...] = ()
     for_s: float = 0.0
+    up_to_s: float = 0.0
     bounce: bool = False
     retry_s: float | None = None
     after: Threshold = Threshold()
@@ -61,6 +64,13 @@ class ReplyRule:
         if self.enhanced and not any(one.matches(reply.enhanced) for one in self.enhanced):
             return False
         return not self.patterns or any(one.matches(str(reply)) for one in self.patterns)
+
+    def spares(self, outcome: Outcome) -> bool:
+        """Whether a refusal for good is the source's trouble by the rule's own deeds, and no reason to end the
+        recipient: unless the rule says so, or the enhanced code blames the mail (decision 19)."""
+        if self.bounce or outcome.verdict is not Verdict.FAILED or outcome.reply is None:
+            return False
+        return any(act in OF_SOURCE for act, _ in self.acts) and not blames_mail(outcome.reply)
 
     def heard_in(self, reply: Reply) -> frozenset[str]:
         """The phases in which the rule takes the reply; its class may depend on them."""
@@ -91,16 +101,21 @@ def asked(
         )  # fmt: skip
 
 
-def ruled(outcome: Outcome, rule: ReplyRule) -> Outcome:
-    """The outcome as the rule wants it: a 4xx that bounces, a 5xx that is tried again, another wait."""
+def ruled(outcome: Outcome, rule: ReplyRule, *, reached: bool = True) -> Outcome:
+    """The outcome as the rule wants it: a 4xx that bounces, a 5xx that is tried again, another wait. Before MAIL there
+    is nothing to want; before its threshold is `reached` a rule only spares the recipient what is the source's."""
     said = f"{rule.name} ({rule.where})"
+    if outcome.phase.value not in OF_MESSAGE:
+        return outcome
     if rule.observe:
-        return replace(outcome, rule=f"{said}, observed only")
-    if rule.bounce:
+        return replace(outcome, rule=f"{said}, observed only") if reached else outcome
+    if reached and rule.bounce:
         return replace(outcome, verdict=Verdict.FAILED, rule=said)
-    if rule.retry_s is not None:
+    if reached and rule.retry_s is not None:
         return replace(outcome, verdict=Verdict.DEFERRED, again_s=rule.retry_s, rule=said)
-    return replace(outcome, rule=said)
+    if rule.spares(outcome):
+        return replace(outcome, verdict=Verdict.DEFERRED, rule=said)
+    return replace(outcome, rule=said) if reached else outcome
 
 
 def read_reply(text: str) -> Reply:

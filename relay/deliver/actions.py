@@ -16,11 +16,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from relay.core.events import Event
-from relay.core.ledger import Act, Action, Ledger
+from relay.core.hearing import Hearing
+from relay.core.ledger import Act, Action
 from relay.core.limits import Rates, rate_words
 from relay.core.outcome import Outcome, Phase, Verdict
 from relay.core.pauses import End, of_reply
-from relay.core.replies import OF_MESSAGE, Windows, asked, deciding, ruled
+from relay.core.replies import deciding
 from relay.core.reply import Reply
 from relay.deliver.feed import Peer
 from relay.deliver.outlets import Terms
@@ -51,8 +52,8 @@ class Actions:
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self.store, self.policy, self.publish, self.clock = store, policy, publish, clock
-        self.ledger = Ledger()
-        self.windows = Windows()
+        self.hearing = Hearing()
+        self.ledger, self.comebacks = self.hearing.ledger, self.hearing.comebacks
         self.begun: Callable[[], None] = _nobody
         self.ended: Callable[[], None] = _nobody
         self.tasks = Tasks()
@@ -62,8 +63,9 @@ class Actions:
     async def restore(self) -> None:
         """Takes the ledger up again after a restart."""
         rows = await self.store.recall(LEDGER)
-        ended = self.ledger.restore(rows.values(), self.clock())
-        self._save(dict.fromkeys([*ended, *(name for name in rows if name not in self.ledger.actions)]))
+        ended = self.hearing.restore(rows.values(), self.clock())
+        names = [*(one.id for one in ended), *(name for name in rows if name not in self.ledger.actions)]
+        self._save(dict.fromkeys(names))
         self._set_timer()
 
     # Replies
@@ -89,19 +91,17 @@ class Actions:
         reply, phase = outcome.reply, outcome.phase.value
         rules = terms.replies or self.policy().providers[-1].replies
         rule = deciding(rules, reply, outcome.kind, phase) if reply is not None else None
-        if rule is None or reply is None:
+        if rule is None:
             return outcome
         now = self.clock()
-        if not self.windows.reached((rule.name, rule.where, peer.source, terms.counted), rule.after, now):
-            return outcome
-        for action in asked(
-            rule, reply, source=peer.source, stream=stream, provider=terms.provider, counted=terms.counted, now=now
-        ):
-            self._act(action, now)
-        return ruled(outcome, rule) if phase in OF_MESSAGE else outcome
+        ruled, found = self.hearing.hear(
+            outcome, rule, source=peer.source, stream=stream, provider=terms.provider, counted=terms.counted, now=now
+        )
+        for action, is_new in found:
+            self._told(action, now, is_new=is_new)
+        return ruled
 
-    def _act(self, wanted: Action, now: float) -> None:
-        action, is_new = self.ledger.note(wanted, now)
+    def _told(self, action: Action, now: float, *, is_new: bool) -> None:
         self._save({action.id: action.as_dict()})
         if is_new:
             log.warning("%s, after: %s", describe(action), action.reply)
@@ -122,6 +122,10 @@ class Actions:
         """The pause that keeps a source from a destination now."""
         return self.ledger.pause((source, "", counted), self.clock()) if self.ledger.limits else None
 
+    def on_trial(self, source: str, counted: str) -> bool:
+        """Whether the source has come back there from a pause, and nothing of it was taken yet."""
+        return bool(self.comebacks) and self.comebacks.on_trial(source, counted, self.clock())
+
     def stream_pause(self, stream: str, counted: str) -> Action | None:
         """The pause that keeps a stream from a destination now."""
         return self.ledger.pause(("", stream, counted), self.clock()) if self.ledger.limits else None
@@ -140,14 +144,14 @@ class Actions:
 
     def cancel(self, name: str) -> Action | None:
         """Ends an action at once, as an operator wants it; None when there is none with that id."""
-        found = self.ledger.cancel(name)
+        found = self.hearing.cancel(name, self.clock())
         if found is not None:
             self._ended(found, End.OPERATOR)
         return found
 
     def expire(self) -> None:
         """Ends what has had its time."""
-        for action in self.ledger.expire(self.clock()):
+        for action in self.hearing.expire(self.clock()):
             self._ended(action, End.TIME)
         self._set_timer()
 

@@ -20,7 +20,7 @@ from relay.core.slots import Slot, Step, Turn
 from relay.core.waiting import Waiting
 from relay.deliver.connection import Connection
 from relay.deliver.contact import Contact
-from relay.deliver.gates import Gates, Heard
+from relay.deliver.gates import TRYING_S, Gates, Heard
 from relay.deliver.outlets import Hand, Links, OutletKey, Terms
 from relay.deliver.resolve import Route
 from relay.deliver.restraint import OF_SOURCE, UNRESTRAINED, Door, Restraint
@@ -152,6 +152,8 @@ class Connector:
                 parted += 1
             elif (until := self.gates.left_alone(source, outlet.site, now)) is not None:
                 paused, again = paused + 1, min(again, until)
+            elif self.gates.trying(source, outlet.site):
+                again = min(again, now + TRYING_S)
             elif slot := self.places.find(
                 outlet, self.gates.way(source, terms, pool), now, first=links.none, streams=streams
             ):
@@ -175,6 +177,7 @@ class Connector:
 
     def _connect(self, links: Links, hand: Hand) -> None:
         links.opening += 1
+        self.gates.tries(hand.source, hand.key[1], begun=True)
         contact = self.make_contact(hand.source, links.route, hand.terms)
         self.tasks.spawn(self._make(contact, links, hand), f"connect to {hand.key[1]}")
 
@@ -186,15 +189,20 @@ class Connector:
             links.opening -= 1
             if isinstance(found, Outcome):
                 hand.slot.release()
+                self.gates.tries(hand.source, hand.key[1], begun=False)
         if isinstance(found, Outcome):
             self._unreachable(links, hand, found)
             self.places.pass_on(hand.slot, self.clock())
             return
-        self.gates.answered(hand.source, hand.key[1])
+        comes_back = self.gates.answered(hand.source, hand.key[1])
+        if comes_back and hand.gate.open == 1:
+            hand.gate.come_back()
         links.all.add(found)
         self.hands[found] = hand
         self._by_slot[hand.slot] = found
         found.wake()
+        if comes_back:
+            self.serve_again(hand.key)
 
     def _unreachable(self, links: Links, hand: Hand, outcome: Outcome) -> None:
         """A cycle over all hosts failed. If others work, they refuse more, not us; if their words paused this
@@ -202,10 +210,12 @@ class Connector:
         if self.gates.paused(hand.source, hand.terms):
             self.serve_again(hand.key)
             return
+        reason = outcome.text or str(outcome.reply or outcome.phase.value)
         if links.all:
             hand.gate.refused_more()
+            if self.gates.trouble(hand.source, hand.key[1]):  # the others are another source's
+                self.gates.failed(hand.source, hand.key[1], self.clock(), reason)
             return
-        reason = outcome.text or str(outcome.reply or outcome.phase.value)
         if outcome.trouble is Trouble.SOURCE_UNUSABLE:
             self.restraint.unusable(hand.source.name, reason, self.clock())
         self.gates.failed(hand.source, hand.key[1], self.clock(), reason)

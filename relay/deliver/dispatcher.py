@@ -173,12 +173,19 @@ class Dispatcher:
                 recorded = None
         else:
             self.journal.clear(job.marks)
-        gate = self.connector.hands[connection].gate
-        if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
-            gate.worked()
-        elif any(map(too_much, outcomes)):
-            gate.deferred(now)
+        self._felt(connection, outcomes, now)
         return recorded
+
+    def _felt(self, connection: Connection, outcomes: Sequence[Outcome], now: float) -> None:
+        """What the answers say of how much the other side bears."""
+        hand = self.connector.hands[connection]
+        if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
+            if self.actions.comebacks:
+                self.actions.comebacks.taken(hand.source.name, hand.terms.counted)
+            if hand.gate.worked():
+                self.connector.at_gates.set(hand.gate, 0.0)
+        elif any(map(too_much, outcomes)):
+            hand.gate.deferred(now)
 
     def _note(
         self, job: Job, places: Sequence[Waiting], outcomes: Sequence[Outcome], *, passed_on: bool

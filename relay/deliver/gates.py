@@ -18,6 +18,7 @@ from relay.policy.sources import leaves_from
 
 GateKey = tuple[str, str]
 NO_LIMIT = 1_000_000
+TRYING_S = 1.0  # how soon to look again where one connection tries
 
 
 class Why(NamedTuple):
@@ -34,6 +35,8 @@ class Heard(Protocol):
     def rates(self, source: str, terms: Terms) -> Rates: ...
 
     def source_pause(self, source: str, counted: str) -> Action | None: ...
+
+    def on_trial(self, source: str, counted: str) -> bool: ...
 
 
 class Gates:
@@ -76,7 +79,8 @@ class Gates:
             }
 
     def gate(self, source: Source, terms: Terms) -> Gate:
-        """The gate of a source towards a provider, with the limits in force now: a reload counts at once."""
+        """The gate of a source towards a provider, with the limits in force now: a reload counts at once. One that
+        comes back from a pause has a window of one until a message of its own is taken."""
         key = (leaves_from(source), terms.counted)
         rates = terms.rates
         for name in self._namesakes.get(key[0], (source.name,)):
@@ -85,6 +89,8 @@ class Gates:
         if found is None:
             found = self.gates[key] = Gate(rates, rules=self._at_address.get(key[0], {}))
         found.set_rates(rates)
+        if self.heard.on_trial(source.name, terms.counted):
+            found.come_back()
         return found
 
     def way(self, source: Source, terms: Terms, pool: Pool) -> tuple[Gate, ...]:
@@ -102,6 +108,16 @@ class Gates:
         breaker = self.breakers.get((source.name, site))
         return breaker.until if breaker is not None and breaker.is_open(now) else None
 
+    def trying(self, source: Source, site: str) -> bool:
+        """Whether one connection of the source looks now whether the site's trouble is over."""
+        breaker = self.breakers.get((source.name, site))
+        return breaker is not None and breaker.trying
+
+    def tries(self, source: Source, site: str, *, begun: bool) -> None:
+        """A connection to the site is begun, or has failed: where there was trouble, no other beside it."""
+        if (breaker := self.breakers.get((source.name, site))) is not None:
+            breaker.trying = begun
+
     def why_not(
         self, source: Source, site: str, terms: Terms, pool: Pool, *, now: float, stream: str | None = None
     ) -> Why | None:
@@ -110,6 +126,8 @@ class Gates:
             return Why("reply_rule", pause.until, self.gate(source, terms))
         if (until := self.left_alone(source, site, now)) is not None:
             return Why("destination_paused", until, self.gate(source, terms))
+        if self.trying(source, site):
+            return Why("destination_paused", now + TRYING_S, self.gate(source, terms))
         gates = self.way(source, terms, pool)
         for gate in gates:
             if (ready_at := gate.messages.ready_at(now)) > now:
@@ -124,9 +142,10 @@ class Gates:
         """No host of the site could be used from the source."""
         self.breakers.setdefault((source.name, site), Breaker()).fail(now, reason)
 
-    def answered(self, source: Source, site: str) -> None:
-        """The site answered."""
-        self.breakers.pop((source.name, site), None)
+    def answered(self, source: Source, site: str) -> bool:
+        """The site answered; whether it was the one connection that looked whether trouble is over."""
+        breaker = self.breakers.pop((source.name, site), None)
+        return breaker is not None and breaker.trying
 
     def trouble(self, source: Source, site: str) -> str:
         """What the last trouble of a source with a site was, or ""."""

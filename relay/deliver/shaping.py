@@ -53,7 +53,7 @@ class Keeping(Protocol):
 
 class Shaping:
     """The Restraint of one relay. `changed` is called when mail in the store was held or released, `wake` when
-    what waits in memory may go."""
+    what waits in memory may go, `left_alone` when a source is not used anywhere until a time."""
 
     def __init__(
         self, store: Keeping, bus: Bus, *, policy: Callable[[], Policy], clock: Callable[[], float],
@@ -61,6 +61,7 @@ class Shaping:
     ) -> None:  # fmt: skip
         self.store, self.bus, self.policy, self.clock = store, bus, policy, clock
         self.changed, self.wake = changed, wake
+        self.left_alone: Callable[[str, float], None] = _nobody
         self.brakes, self.warmups, self.health = Brakes(), WarmUps(), SourceHealth()
         self.tasks = Tasks()
         self._kept_at = clock()
@@ -126,6 +127,7 @@ class Shaping:
         if pause is None:
             return
         log.error("source %s is paused: %s", pause.source, pause.reason)
+        self.left_alone(pause.source, pause.until)
         self.bus.publish(of_source(pause).begun(self.clock()))
 
     def _tripped(self, trip: Trip) -> None:
@@ -250,6 +252,10 @@ async def surely(work: Callable[[], Awaitable[T]]) -> T:
         except (StoreBusy, StoreFull) as error:
             log.warning("a brake could not be put on or taken off, again in %g s: %s", AGAIN_S, error)
             await asyncio.sleep(AGAIN_S)
+
+
+def _nobody(source: str, until: float) -> None:
+    return None
 
 
 def _fact(event: Event) -> Fact:

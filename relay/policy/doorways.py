@@ -206,6 +206,12 @@ class Doorways:
             self.gates[key] = Doorway(Gate(terms.rates, rules=self._comers[address]))
         return self.gates[key]
 
+    def well_again(self, source: str) -> None:
+        """A source may be used again that was left alone everywhere."""
+        for (address, _), doorway in self.gates.items():
+            if source in self._sources[address]:
+                doorway.gate.come_back()
+
     def limited(self, counted: str, now: float) -> None:
         """Reply rules have changed the rates towards a provider or site."""
         for address, sources in self._sources.items():
@@ -214,3 +220,5 @@ class Doorways:
                 for name in sources:
                     rates = self.restraints.rates(name, counted, rates, now)
                 doorway.gate.set_rates(rates)
+                if any(self.restraints.comebacks.on_trial(name, counted, now) for name in sources):
+                    doorway.gate.come_back()

@@ -78,7 +78,8 @@ After = Annotated[
 
 
 class DoEntry(Entry):
-    """What a rule does; `for` is how long limits last after each reply."""
+    """What a rule does; `for` is how long limits last after each reply, `up_to` how long
+    a pause of the source may become."""
 
     slow_to: Annotated[Rate, Field(gt=0)] | None = None
     connections: Count | None = None
@@ -86,6 +87,7 @@ class DoEntry(Entry):
     bounce: Flag = False
     retry: Wait | None = None
     lasts: Annotated[Wait, Field(le=MAX_FOR_S)] | None = Field(default=None, alias="for")
+    up_to: Annotated[Wait, Field(le=MAX_FOR_S)] | None = None
 
 
 class ReplyEntry(Entry):
@@ -128,6 +130,7 @@ def compile_reply(entry: ReplyEntry, where: str) -> ReplyRule:
         phases=frozenset(entry.phase or ()),
         acts=tuple(acts),
         for_s=do.lasts or 0.0,
+        up_to_s=do.up_to or 0.0,
         bounce=do.bounce,
         retry_s=do.retry,
         after=entry.after or Threshold(),

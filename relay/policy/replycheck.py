@@ -69,7 +69,11 @@ def _acts(provider: Provider, path: Path, entry: ReplyEntry) -> Iterator[Problem
         yield problem(f"`{name}`: `for` has nothing to limit", hint, *path, "do", "for")
     if do.bounce and do.retry is not None:
         yield problem(f"`{name}` says both `bounce` and `retry`", "remove one of them", *path, "do", "retry")
-    if do.bounce and all(reply.severity == 5 for reply in entry.sample):
+    if do.up_to is not None and (do.pause != "source" or do.up_to <= (do.lasts or 0.0)):
+        hint = "remove it, or write `pause: source` and an `up_to` above `for`"
+        yield problem(f"`{name}`: `up_to` has no pause to make longer", hint, *path, "do", "up_to")
+    of_source = do.slow_to is not None or do.connections is not None or do.pause == "source"
+    if do.bounce and not of_source and all(reply.severity == 5 for reply in entry.sample):
         hint = "remove `bounce`; it is for 4xx that will never pass"
         yield problem(f"`{name}`: a 5xx bounces by itself", hint, *path, "do", "bounce")
     yield from _unheard(provider, path, entry)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from relay.core.brakes import Brakes, Fact, Trip
 from relay.core.health import SourceHealth, SourcePause
-from relay.core.ledger import Ledger
+from relay.core.hearing import Hearing
 from relay.core.limits import Rates
 from relay.core.outcome import Outcome, Verdict
-from relay.core.replies import OF_MESSAGE, ReplyRule, Windows, asked, deciding, ruled
+from relay.core.replies import ReplyRule, deciding
 from relay.core.warmup import WarmUps
 from relay.policy.model import Policy
 from relay.policy.pauses import Pauses, Span, of_action, of_source, of_trip
@@ -33,12 +33,14 @@ class Terms(NamedTuple):
 
 class Restraints:
     """One policy's. `ends` hears when something begun now will be over (Unix s); `limited` for which counted name
-    the rates are other ones now."""
+    the rates are other ones now, `well_again` which source may be used again everywhere."""
 
-    def __init__(self, policy: Policy, *, ends: Callable[[float], None], limited: Callable[[str], None]) -> None:
-        self.ends, self.limited = ends, limited
+    def __init__(self, policy: Policy, *, ends: Callable[[float], None], limited: Callable[[str], None],
+                 well_again: Callable[[str], None]) -> None:  # fmt: skip
+        self.ends, self.limited, self.well_again = ends, limited, well_again
         self.pauses = Pauses()
-        self.ledger, self.windows = Ledger(), Windows()
+        self.hearing = Hearing()
+        self.ledger, self.comebacks = self.hearing.ledger, self.hearing.comebacks
         self.brakes, self.warmups, self.health = Brakes(), WarmUps(), SourceHealth()
         self.brakes.take_rules({stream.name: stream.brakes for stream in policy.streams.values()})
         sources = [source for pool in policy.pools.values() for source in pool.sources]
@@ -88,23 +90,20 @@ class Restraints:
 
     def hear(self, outcome: Outcome, terms: Terms, *, source: str, stream: str, now: float) -> Outcome:
         """The outcome as the reply rules want it; what they ask for is in force from now on."""
-        reply, phase = outcome.reply, outcome.phase.value
-        if reply is None or outcome.verdict is Verdict.DELIVERED or not terms.replies:
+        if outcome.reply is None or outcome.verdict is Verdict.DELIVERED or not terms.replies:
             return outcome
         rule = self._rule(outcome, terms)
         if rule is None:
             return outcome
-        if not self.windows.reached((rule.name, rule.where, source, terms.counted), rule.after, now):
-            return outcome
-        for wanted in asked(
-            rule, reply, source=source, stream=stream, provider=terms.provider, counted=terms.counted, now=now
-        ):
-            action, is_new = self.ledger.note(wanted, now)
+        ruled, found = self.hearing.hear(
+            outcome, rule, source=source, stream=stream, provider=terms.provider, counted=terms.counted, now=now
+        )
+        for action, is_new in found:
             if is_new:
                 self.pauses.begin(action.id, of_action(action), Span(now, None, action.reply, action.where))
                 self.ends(action.until)
                 self.limited(terms.counted)
-        return ruled(outcome, rule) if phase in OF_MESSAGE else outcome
+        return ruled
 
     def _rule(self, outcome: Outcome, terms: Terms) -> ReplyRule | None:
         reply, phase = outcome.reply, outcome.phase.value
@@ -130,6 +129,7 @@ class Restraints:
             self._paused(pause, now)
 
     def _paused(self, pause: SourcePause, now: float) -> None:
+        self.comebacks.left_alone(pause.source, pause.until)
         self.pauses.begin(f"source {pause.source}", of_source(pause.source), Span(now, None, pause.reason))
         self.ends(pause.until)
 
@@ -137,10 +137,11 @@ class Restraints:
 
     def expire(self, now: float) -> list[Trip]:
         """Ends what is over; returns the brakes among it."""
-        for action in self.ledger.expire(now):
+        for action in self.hearing.expire(now):
             self.pauses.end(action.id, now)
             self.limited(action.counted)
         for pause in self.health.expire(now):
+            self.well_again(pause.source)
             self.pauses.end(f"source {pause.source}", now)
         trips = self.brakes.expire(now)
         for trip in trips:

@@ -47,7 +47,9 @@ class Simulation:
         self.given_up = 0
         self.passed_over = 0
         self._limits_at = FULL
-        self.restraints = Restraints(policy, ends=self._limits_end, limited=self._limited)
+        self.restraints = Restraints(
+            policy, ends=self._limits_end, limited=self._limited, well_again=self._well_again
+        )
         self.doorways, self.stocks = Doorways(policy, self.restraints), Stocks(policy)
         self._outlets: dict[OutletKey, Outlet] = {}
         self._held: dict[str, list[Place]] = {}
@@ -221,6 +223,7 @@ class Simulation:
         outcome = answer.outcome
         if outcome.verdict is Verdict.DELIVERED:
             gate.worked()
+            self.restraints.comebacks.taken(source.name, terms.counted)
             if self.doors:
                 self.restraints.door(source.name, terms, place.host, self.now, shut=False)
             self._end(place, "delivered", terms)
@@ -272,6 +275,9 @@ class Simulation:
 
     def _limited(self, counted: str) -> None:
         self.doorways.limited(counted, self.now)
+
+    def _well_again(self, source: str) -> None:
+        self.doorways.well_again(source)
 
     def _limits_end(self, when: float) -> None:
         """Something in force will be over then, if nothing makes it longer."""

@@ -138,9 +138,11 @@ def _gate(relay: Relay, pool: Pool, route: Route, terms: Terms, stream: str) -> 
 
 
 def _state(gate: Gate, source: str) -> str:
+    opens = gate.opening and gate.window < gate.rates.connections
     return (
         f"{gate.name or f'source {source}'}: {gate.open} of {gate.most} connections, "
         f"{sum(gate.busy.values())} deliveries under way, {len(gate.line)} waiting"
+        f"{'; after a pause, more as messages are taken' if opens else ''}"
     )
 
 

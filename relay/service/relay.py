@@ -165,6 +165,7 @@ class Relay:
             wake=lambda: self.dispatcher.serve_all(),  # noqa: PLW0108 - it is made later
         )  # fmt: skip
         self.actions = Actions(self.store, policy=self.policy, publish=bus.publish, clock=clock)
+        self.shaping.left_alone = self.actions.comebacks.left_alone
         self.dispatcher = Dispatcher(
             self.routing, Loader(self.store, self.recent, self.settler, clock), policy=self.policy,
             make_contact=self._contact, left=self._left, clock=clock, connections=settings.connections,

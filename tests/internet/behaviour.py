@@ -44,11 +44,12 @@ class Greylist:
 @dataclass(frozen=True, slots=True)
 class Block:
     """After so many messages a client address gets nothing but this reply as the first word, for a time; then all
-    is forgiven. Connections that are open when it begins are closed with 421."""
+    is forgiven. Connections that are open when it begins hear `inside` at MAIL, and may go on after a 5xx."""
 
     after: int
     for_s: float
     reply: str = BLOCKED
+    inside: str = CLOSING
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.internet.behaviour import CLOSING, Block, Pace, Provider
+from tests.internet.behaviour import Block, Pace, Provider
 
 
 @dataclass(slots=True)
@@ -50,8 +50,9 @@ class Memory:
 
     def mail(self, client: str, now: float) -> str:
         """A message is begun."""
-        if self._blocked(client, now):
-            return CLOSING
+        block = self.provider.block
+        if block is not None and self._blocked(client, now):
+            return block.inside
         pace = self.provider.pace
         if pace is None:
             return ""

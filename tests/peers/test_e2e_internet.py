@@ -135,8 +135,52 @@ def test_a_block_lifts_and_mail_flows_by_itself(internet, relay):
     assert [receipt.at for receipt in receipts if began + under_way_s < receipt.at < lifted - 0.1] == []
     assert receipts[-1].at < lifted + 5
     assert one.events("bounced", "expired") == []
-    knocks = 4 * 5  # its four connections, after each pause of a second and when the block begins
-    assert len(facts.refusals) <= knocks, "it knocks again and again"
+    knocks = [refusal for refusal in facts.refusals if refusal.at > began + 0.5]
+    assert len(knocks) <= 4, "more than one after each pause of a second"
+
+
+def test_a_block_in_the_middle_of_a_session_bounces_nothing_and_the_other_source_takes_over(internet, relay, place):
+    """GMX begins to refuse one of our addresses for good while messages are on their way, in the words it has for
+    that: what it refused at MAIL goes from the other address, and the first is paused."""
+    words = said("gmx and web.de", "block list")
+    block = Block(after=5, for_s=300.0, reply=words, inside=words)
+    world = internet(Provider("gmx", ("gmx.test",), message_s=0.05, block=block))
+    sources = [{"name": f"m{nth}", "address": place.address(60 + nth)} for nth in (1, 2)]
+    one = relay(internet=world, policy={
+        **providers(shipped("gmx and web.de", "*.gmx.test", lasting="1m", connections=2)),
+        "pools": {"main": {"sources": sources}}})
+    send(one, 10, domain="gmx.test")
+    receipts = world.wait_for_mail("you", 10)
+    one.idle()
+    assert "mail" in {refusal.phase for refusal in world.facts.refusals}, "nothing was refused in a session"
+    assert [row["code"] for row in one.events("deferred")] == [554] * len(one.events("deferred"))
+    assert one.events("deferred")[0]["rule"].startswith("block list (")
+    assert one.events("bounced", "expired") == []
+    assert {receipt.client for receipt in receipts} == {source["address"] for source in sources}
+    assert len(receipts) == 10, "nothing twice"
+    assert [what for what, _ in limits(one)] == [f"source {one.events('source_paused')[0]['source']}: paused"]
+
+
+def test_after_a_pause_one_connection_knocks_and_the_others_follow_what_is_taken(internet, relay):
+    """Four connections are turned away; a second later one looks, and only when its message is taken a second one
+    comes, then a third."""
+    world = internet(Provider("gmx", ("gmx.test",), message_s=0.2,
+                              block=Block(after=4, for_s=3.0, reply=said("gmx and web.de", "block list"))))
+    one = relay(internet=world, policy=providers(shipped("gmx and web.de", "*.gmx.test", lasting="2s")))
+    send(one, 60, domain="gmx.test")
+    receipts = world.wait_for_mail("you", 60)
+    one.idle()
+    facts = world.facts
+    began = facts.refusals[0].at
+    later = [visit for visit in facts.visits.values() if visit.opened > began + 1.5]
+    late = [refusal for refusal in facts.refusals if refusal.at > began + 1.5]
+    assert len(late) == 1, "the first pause of two seconds ends in the block, which has one more"
+    lifted = sorted(visit.opened for visit in later)[1:]
+    taken = sorted(receipt.answered for receipt in receipts if receipt.answered > lifted[0])
+    for nth, opened in enumerate(lifted[1:4]):
+        assert opened > taken[nth], f"connection {nth + 2} came before {nth + 1} messages were taken"
+    assert facts.open_most() == 4
+    assert one.events("bounced", "expired") == []
 
 
 def test_both_streams_share_a_provider_and_never_pass_its_limit(internet, relay):

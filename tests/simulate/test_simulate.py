@@ -155,6 +155,22 @@ def test_a_destination_that_hangs_does_not_hide_the_others_behind_it():
     assert max(at for one, at in world.done if one.domain == "good") < 2
 
 
+def test_a_destination_that_comes_back_is_asked_by_one_and_gets_all_of_them_step_by_step():
+    """Down for a minute. Then one connection; the tenth message opens the fifth (the world fails when more knock than
+    one and those that were taken), and the whole takes little longer than with all of them at once."""
+    limits = {"machine": Rates(50, 0), "p": Rates(5, 0)}
+    world = World(1, rules=RULES, destinations=[Destination("d", "p", 0.5, down=(0.0, 60.0))], limits=limits, named={})
+    for _ in range(200):
+        world.at(0, world.arrive, "transactional", "d", "shop|")
+    world.expected = 200
+    world.run()
+    assert world.came_back == {"p": 200}
+    times = [at for _, at in world.done]
+    assert world.gates["p"].most == 5
+    assert times[10] - times[0] > 4 * 0.5, "several at once before anything was taken"
+    assert times[-1] < 60 + 15 + 60 + 200 * 0.5 / 5 + 5
+
+
 def test_a_thousand_destinations_share_the_machine():
     """More destinations than connections, all alike: each gets its turn, none waits for all the others."""
     sites = [Destination(f"d{number}", f"p{number}", 0.2, 0.01) for number in range(200)]

@@ -55,6 +55,7 @@ class Links:
     all: set[Connection] = field(default_factory=set)
     opening: int = 0
     paused_until: float = 0.0
+    trouble: bool = False  # one connection looks first
 
 
 def _mark(row: tuple[Mark, Waiting]) -> Mark:
@@ -156,6 +157,7 @@ class World:
         self.arrivals = 0
         self.done: list[tuple[Waiting, float]] = []
         self.reasons: Counter[tuple[str, str]] = Counter()
+        self.came_back: dict[str, int] = {}  # messages taken since, by gate
         self.in_memory_most = 0
         self.looked_at = 0.0
 
@@ -224,6 +226,8 @@ class World:
                 self.step(connection)
         if any(one.idle and one.slot.waits for one in links.all) or self.now < links.paused_until:
             return
+        if links.trouble and links.opening:
+            return
         hands = links.opening
         while outlet.messages > hands:
             first = not links.all and not links.opening
@@ -232,11 +236,16 @@ class World:
                 return
             hands += 1
             self.connect(links, slot)
+            if links.trouble:
+                return
         self.places.wants_no_more(key)
 
     def connect(self, links: Links, slot: Slot) -> None:
         destination = self.destinations[slot.key[1]]
         self.books.opened(self.names(destination.site))
+        gate = slot.gates[0]
+        taken = self.came_back.get(gate.name)
+        assert taken is None or gate.open <= 1 + taken, f"{self.now}: {gate.open} knock after {taken} were taken"
         links.opening += 1
         self.at(destination.connect_s, self.connected, links, slot)
 
@@ -249,6 +258,12 @@ class World:
         connection = self.by_slot[slot] = Connection(slot)
         links.all.add(connection)
         self.step(connection)
+        if links.trouble:
+            links.trouble = False
+            if slot.gates[0].open == 1:
+                slot.gates[0].come_back()
+                self.came_back[slot.gates[0].name] = 0
+            self.serve(slot.key)
 
     def refused(self, links: Links, slot: Slot) -> None:
         """The destination is down: what waits there comes again later."""
@@ -256,7 +271,7 @@ class World:
         slot.release()
         outlet = self.lanes.outlets[slot.key]
         if not links.all:
-            links.paused_until = self.now + 15
+            links.paused_until, links.trouble = self.now + 15, True
             self.at(15, self.serve, slot.key)
             for one in self.lanes.drain(outlet):
                 self.backlogs[one.stream].left()
@@ -286,6 +301,7 @@ class World:
     def finished(self, connection: Connection, taken: list[Waiting]) -> None:
         stream, destination = taken[0].stream, self.destinations[connection.slot.key[1]]
         self.books.ended(self.names(destination.site), stream)
+        delivered = len(self.done)
         for one in taken:
             if destination.defers and self.dice.random() < destination.defers:
                 self.again(one)
@@ -293,7 +309,16 @@ class World:
                 del self.stores[stream].alive[one.key]
                 self.backlogs[stream].finished(one)
                 self.done.append((one, self.now))
+        if len(self.done) > delivered:
+            self.worked(connection.slot.gates[0])
         self.step(connection)
+
+    def worked(self, gate: Gate) -> None:
+        """A message was taken: after a pause that is what the window opens by."""
+        if gate.name in self.came_back:
+            self.came_back[gate.name] += 1
+        if gate.worked():
+            self.remind(gate, 0.0)
 
     def again(self, one: Waiting) -> None:
         later = one._replace(due_at=self.now + self.retry_s, attempts=one.attempts + 1)
@@ -343,7 +368,7 @@ class World:
         if self.now < links.paused_until:
             return "destination_paused"
         if links.opening or any(not one.idle for one in links.all):
-            return "turn"
+            return "turn"  # also that of the one that looks whether a pause is over
         stream = self.lanes.order(outlet)[0]
         way = self.way(outlet.site)
         rate = max(gate.messages.ready_at(self.now) for gate in way) > self.now

@@ -72,6 +72,28 @@ def test_the_window_shrinks_when_more_is_refused_and_grows_with_success():
     assert gate.most == 1
 
 
+def test_after_a_pause_one_connection_tries_and_the_window_opens_as_messages_are_taken():
+    gate = Gate(Rates(connections=4))
+    assert not gate.worked(), "it is open as wide as it may be"
+    gate.come_back()
+    assert gate.most == 1
+    opened = []
+    while gate.most < 4:
+        opened.append((gate.worked(), gate.most))
+    assert opened == [(True, 2), (False, 2), (False, 2), (True, 3), (False, 3), (False, 3), (True, 4)]
+
+
+def test_one_that_meets_a_refusal_on_its_way_up_asks_for_no_more_by_itself():
+    for refuse in (Gate.refused_more, lambda gate: gate.deferred(100)):
+        gate = Gate(Rates(connections=9))
+        gate.come_back()
+        assert gate.worked()
+        gate.open = 2
+        refuse(gate)
+        assert not any(gate.worked() for _ in range(100))
+        assert gate.most == 9
+
+
 def test_deliveries_under_way_are_counted_by_stream():
     gate = Gate(Rates())
     gate.start("marketing", 0)

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from relay.core import replies
 from relay.core.ledger import Act
+from relay.core.outcome import Phase, Verdict, judge_reply
 from relay.core.pattern import compile_pattern
-from relay.core.replies import ReplyRule, Threshold, Windows, asked, deciding, read_reply
+from relay.core.replies import ReplyRule, Threshold, Windows, asked, deciding, read_reply, ruled
 from relay.core.reply import reply
 from relay.smtp.wire import ReplyReader
 
@@ -112,3 +113,57 @@ def test_a_stream_is_paused_only_where_a_message_was_named():
     assert (paused.act, paused.stream, paused.source, paused.until) == (Act.PAUSE_STREAM, "news", "", 160.0)
     assert (slowed.act, slowed.stream, slowed.source, slowed.value) == (Act.SLOW, "", "m1", 0.5)
     assert [one.act for one in asked(both, FLOOD, stream="", **heard)] == [Act.SLOW]
+
+
+PAUSE, STREAM, SLOW = ((Act.PAUSE_SOURCE, 0.0),), ((Act.PAUSE_STREAM, 0.0),), ((Act.SLOW, 0.5),)
+BLOCK = reply(554, "5.7.1", "your address is on our block list")
+
+
+def refused(phase=Phase.RCPT, said=BLOCK):
+    return judge_reply(phase, said)
+
+
+@pytest.mark.parametrize("phase", [Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT])
+def test_a_block_is_not_the_messages_fault(phase):
+    outcome = ruled(refused(phase), rule(acts=PAUSE, where="p.yaml:3"))
+    assert (outcome.verdict, outcome.again_s, outcome.status) == (Verdict.DEFERRED, None, "4.7.1")
+    assert outcome.rule == "r (p.yaml:3)"
+
+
+@pytest.mark.parametrize(("one", "verdict"), [
+    (rule(acts=PAUSE), Verdict.DEFERRED),
+    (rule(acts=SLOW), Verdict.DEFERRED),
+    (rule(acts=((Act.CONNECTIONS, 1.0),)), Verdict.DEFERRED),
+    (rule(acts=STREAM), Verdict.FAILED),  # the stream's mail is what is refused
+    (rule(acts=(*STREAM, *SLOW)), Verdict.DEFERRED),
+    (rule(), Verdict.FAILED),
+    (rule(acts=PAUSE, bounce=True), Verdict.FAILED),
+    (rule(acts=PAUSE, retry_s=9.0), Verdict.DEFERRED),
+    (rule(acts=PAUSE, observe=True), Verdict.FAILED),
+])  # fmt: skip
+def test_what_the_rule_does_says_whose_trouble_it_is(one, verdict):
+    assert ruled(refused(), one).verdict is verdict
+
+
+@pytest.mark.parametrize(("status", "verdict"), [
+    ("5.7.1", Verdict.DEFERRED), ("5.7.0", Verdict.DEFERRED), ("", Verdict.DEFERRED), ("5.1.0", Verdict.DEFERRED),
+    ("5.1.1", Verdict.FAILED), ("5.1.10", Verdict.FAILED), ("5.2.1", Verdict.FAILED), ("5.2.2", Verdict.FAILED),
+    ("5.3.4", Verdict.FAILED),
+])  # fmt: skip
+def test_an_enhanced_code_may_put_it_down_to_the_mail(status, verdict):
+    assert ruled(refused(said=reply(550, status, "no")), rule(acts=PAUSE)).verdict is verdict
+
+
+def test_before_its_threshold_a_rule_spares_and_does_nothing_else():
+    said = "r (p.yaml:3)"
+    assert ruled(refused(), rule(acts=PAUSE, where="p.yaml:3"), reached=False).rule == said
+    assert ruled(refused(), rule(acts=PAUSE), reached=False).verdict is Verdict.DEFERRED
+    later = judge_reply(Phase.RCPT, FLOOD)
+    for one in (rule(bounce=True), rule(retry_s=9.0), rule(acts=PAUSE), rule(acts=PAUSE, observe=True)):
+        assert ruled(later, one, reached=False) == later
+    assert ruled(refused(), rule(acts=PAUSE, observe=True), reached=False) == refused()
+
+
+def test_before_mail_no_rule_has_a_say_in_what_becomes_of_it():
+    at_the_door = judge_reply(Phase.BANNER, BLOCK)
+    assert ruled(at_the_door, rule(bounce=True)) == at_the_door

@@ -26,6 +26,7 @@ def restrained(stage):
         store, stage.settler.bus, policy=lambda: stage.rules, clock=stage.clock, changed=stage.reread,
         wake=stage.dispatcher.serve_all,
     )  # fmt: skip
+    shaping.left_alone = stage.actions.comebacks.left_alone
     stage.dispatcher.restraint = stage.dispatcher.connector.restraint = shaping
     return shaping
 
@@ -135,5 +136,26 @@ def test_an_address_that_is_gone_is_left_out_for_every_site():
             [paused] = [event for event in stage.events if event.event == "source_paused"]
             assert paused.detail["source"] == "gone"
             assert stage.told("deferred") == []
+
+    play(scenario())
+
+
+def test_a_source_that_was_left_alone_begins_anew_with_one_connection_everywhere():
+    async def scenario():
+        async with Stage(with_sources(Source("t1"), limits=Limits(connections=5))) as stage:
+            shaping = restrained(stage)
+            stage.receivers = {"example.net": Receiver(slow_s=1), "example.org": Receiver(slow_s=1)}
+            shaping.unusable("t1", "no such address", stage.clock())
+            for site in stage.receivers:
+                await stage.accept(*(fresh(stage, f"{site}{n:03}", f"a@{site}") for n in range(30)))
+            await asyncio.sleep(30)
+            assert all(receiver.open_most == 0 for receiver in stage.receivers.values())
+            await shaping.tick()
+            await asyncio.sleep(0.5)
+            assert [receiver.open_most for receiver in stage.receivers.values()] == [1, 1]
+            await asyncio.sleep(20)
+            assert [receiver.open_most for receiver in stage.receivers.values()] == [5, 5]
+            assert len(stage.told("delivered")) == 60
+            stage.quiet()
 
     play(scenario())

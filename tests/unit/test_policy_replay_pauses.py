@@ -156,6 +156,41 @@ def test_a_rule_that_bounces_ends_what_was_deferred(tmp_path):
     assert (replay.old.results["marketing"].bounced, replay.new.results["marketing"].bounced) == (0, 60)
 
 
+BLOCKED = {"code": 554, "enhanced": "5.7.1", "text": f"blocked: {FLOOD}", "class": "PolicyRelated"}
+
+
+def test_a_block_that_a_rule_knows_is_not_the_messages_fault(tmp_path):
+    """As in the relay: 554 bounces where no rule speaks of it, and is deferred where one pauses the source."""
+    rows = []
+    for number in range(600):
+        told = [(1.0, "deferred", BLOCKED), (1900.0, "delivered", {})] if 100 <= number < 103 else [TAKEN]
+        rows += newsletter(number, *told, at=NOON + number * 0.5)
+    replay = played(tmp_path, sorted(rows, key=lambda row: row["time"]), {}, {"replies": rule(PAUSE)})
+    assert (replay.old.results["marketing"].bounced, replay.new.results["marketing"].bounced) == (3, 0)
+    assert replay.new.results["marketing"].delivered == 600
+    bounces = rule("{pause: source, for: 30m, bounce: true}")
+    (tmp_path / "again").mkdir()
+    again = played(tmp_path / "again", rows, {"replies": rule(PAUSE, ", after: 9 in 1h")}, {"replies": bounces})
+    assert (again.old.results["marketing"].bounced, again.new.results["marketing"].bounced) == (0, 3)
+
+
+def test_after_a_pause_one_message_tries_and_the_pause_comes_back_with_one_reply(tmp_path):
+    """Gmail says for two hours that it is too fast; five at once may go. Each pause costs one attempt more."""
+    rows = []
+    for number in range(300):
+        told = [(1.0, "deferred", TOO_FAST), (7200.0, "delivered", {})]
+        rows += newsletter(number, *told, at=NOON + number * 0.1)
+    rows.sort(key=lambda row: row["time"])
+    retry = ("retry: {after: [15m], then: 30m, expire: 24h}", "retry: {after: [15m], then: 15m, expire: 24h}")
+    do = "{pause: source, for: 20m, up_to: 40m}"
+    replay = played(tmp_path, rows, {}, {"replies": rule(do, ", after: 3 in 10s"), "change": retry})
+    [spans] = pauses(replay.new).values()
+    assert [round((until - since) / 60) for since, until in spans[:4]] == [20, 40, 40, 40]
+    tried = sum(count for (hour, _), count in replay.new.sends.items() if hour < (NOON + 7200) // 3600)
+    assert tried <= 5 + 3 + 4, "more than one knocked after a pause"
+    assert replay.new.results["marketing"].delivered == 300
+
+
 def test_a_wait_that_a_rule_asks_for_replaces_the_schedule(tmp_path):
     replay = played(tmp_path, flooded_noon(), {}, {"replies": rule("{retry: 5h}")})
     assert replay.new.results["marketing"].last_at > NOON + 5 * 3600
@@ -277,6 +312,23 @@ def test_a_source_most_receivers_turn_away_is_left_alone(tmp_path):
     assert (replay.old.passed_over, replay.new.passed_over) == (1, 4)
     assert replay.old.results["marketing"].last_at >= NOON + 1800
     assert replay.new.results["marketing"].last_at < NOON + 60
+
+
+def test_one_that_was_left_alone_begins_anew_with_one_connection(tmp_path):
+    """Five messages of a second each: one, then two, then the rest; nobody else is slowed."""
+    rows = [at_door(NOON + number, f"p{number}") for number in range(3)]
+    rows += [row for number in range(5) for row in newsletter(number, TAKEN, at=NOON + 10)]
+    no_newsletter = {"headers": {"list-unsubscribe": [], "x-campaign": []}, "size": 4000}
+    for number in range(5, 10):
+        rows += newsletter(
+            number, TAKEN, at=NOON + 1850, facts=no_newsletter, stream="transactional", route="everything else"
+        )
+    rows += newsletter(99, TAKEN, at=NOON + 10, facts=no_newsletter, stream="transactional", route="everything else")
+    rows.sort(key=lambda row: row["time"])
+    simulation = played(tmp_path, rows, {}, {}).old
+    [[(_, until)]] = pauses(simulation).values()
+    assert simulation.results["marketing"].last_at == until + 3
+    assert simulation.results["transactional"].last_at == NOON + 1851
 
 
 def test_one_that_is_let_in_elsewhere_is_not(tmp_path):

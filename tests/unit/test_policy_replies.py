@@ -51,6 +51,13 @@ def test_a_pause_of_the_source_and_a_bounce():
     assert (one.bounce, one.acts, one.after) == (True, ((Act.PAUSE_SOURCE, 0.0),), Threshold())
 
 
+def test_a_pause_that_grows_and_a_5xx_that_bounces_in_spite_of_it():
+    one = rule("name: block, match: '*block list*', sample: 554 on our block list, do: {bounce: true, pause: source, for: 1h, up_to: 8h}")
+    assert (one.bounce, one.for_s, one.up_to_s) == (True, 3600, 28800)
+    for do in ("slow_to: 1/min", "connections: 1"):
+        assert rule(f"name: block, match: '*block list*', sample: 554 on our block list, do: {{bounce: true, {do}, for: 1h}}").bounce
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -67,6 +74,10 @@ def test_a_pause_of_the_source_and_a_bounce():
         (f"name: x, code: 421, {RATE}, do: {{}}", "`x` does nothing (give it `slow_to`,"),
         (f"name: x, code: 421, {RATE}, do: {{retry: 5m, bounce: true}}", "`x` says both `bounce` and `retry`"),
         ("name: x, code: 550, sample: 550 no, do: {bounce: true}", "`x`: a 5xx bounces by itself"),
+        ("name: x, code: 550, sample: 550 no, do: {bounce: true, pause: stream, for: 1h}", "`x`: a 5xx bounces by itself"),
+        (f"name: x, code: 421, {RATE}, do: {{pause: stream, for: 1h, up_to: 2h}}", "`x`: `up_to` has no pause to make longer (remove it"),
+        (f"name: x, code: 421, {RATE}, do: {{pause: source, for: 2h, up_to: 2h}}", "`x`: `up_to` has no pause to make longer"),
+        (f"name: x, code: 421, {RATE}, do: {{retry: 2h, up_to: 2h}}", "`x`: `up_to` has no pause to make longer"),
         (f"name: x, code: 421, phase: banner, {RATE}, do: {{pause: stream, for: 1h}}", "`x`: `pause` needs a message, and there is none in the phase banner"),
         (f"name: x, code: 421, phase: [ehlo], {RATE}, do: {{retry: 1h}}", "`x`: `retry` needs a message"),
         (f"name: x, code: 421, {RATE}, do: {{connections: 5, for: 1h}}", "`x`: `big` has no more than 5 connections at any time"),

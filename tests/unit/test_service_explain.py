@@ -137,3 +137,13 @@ def test_a_domain_that_does_not_exist_says_so():
             assert await explain_domain(Asked(stage), "m1") is None
 
     play(scenario())
+
+
+def test_a_source_that_comes_back_from_a_pause_has_one_connection_and_says_why():
+    blocked = ReplyRule("block", codes=frozenset({554}), acts=((Act.PAUSE_SOURCE, 0.0),), for_s=1.0, where="p.yaml:9")
+    doors = ["554 blocked"] * 5
+    receiver = Receiver(BANNER=lambda line: doors.pop() if doors else "220 mx.example.net", DATA=None)
+    found = explained(receiver=receiver, mail=9, domain="example.net", replies=(blocked,))
+    text = f"{found}"
+    assert "1 of 1 connections, 1 deliveries under way" in text
+    assert "after a pause, more as messages are taken" in text
