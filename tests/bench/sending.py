@@ -128,7 +128,8 @@ def main() -> None:
             found[tree].append([float(word) for word in said.split()])
     for tree, runs in found.items():
         idle, idle_calls, backlog, backlog_calls = (median(column) for column in zip(*runs, strict=True))
-        print(f"{tree}: idle {idle:.0f} µs, {idle_calls:.0f} calls; backlog {backlog:.0f} µs, {backlog_calls:.0f} calls")
+        print(f"{tree}: idle {idle:.0f} µs, {idle_calls:.0f} calls;"
+              f" backlog {backlog:.0f} µs, {backlog_calls:.0f} calls")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """At a message boundary: the quick way to an answer gives the one that asking every gate everything gives."""
 
-from hypothesis import given
+import random
+from collections import Counter
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.gate import Gate
@@ -54,6 +57,7 @@ class Traffic:
         self.near = {site: Gate(Rates(near, messages_per_second=rate), rules=RULES) for site in SITES}
         self.far = Gate(Rates(far), "machine", rules=RULES)
         self.slots, self.number, self.now = [], 0, 0.0
+        self.met: Counter[Step] = Counter()
         self.places = Places(
             self.lanes, serve=self.serve, end=lambda slot: None, remind=lambda gate, seconds: None
         )  # fmt: skip
@@ -83,6 +87,7 @@ class Traffic:
 
         answer = at_boundary(slot, outlet, self.lanes, self.now, may)
         assert answer == at_length(slot, outlet, self.lanes, self.now, may)
+        self.met[answer.step] += 1
         turn = self.places.turn(slot, self.now, over=over, may=may)
         assert over or turn == answer
         if turn.step is Step.TAKE:
@@ -96,33 +101,36 @@ class Traffic:
             self.places.pass_on(slot, self.now)
 
 
-NUMBERS = st.integers(0, 9)
-STEPS = st.one_of(
-    st.tuples(st.just("mail"), st.sampled_from(SITES), st.sampled_from(STREAMS)),
-    st.tuples(st.just("boundary"), NUMBERS, st.sampled_from(["", *STREAMS]), st.integers(0, 6)),
-    st.tuples(st.just("hang up"), NUMBERS),
-    st.tuples(st.just("trouble"), st.sampled_from(SITES)),
-    st.tuples(st.just("limit"), st.sampled_from(SITES), st.integers(1, 5)),
-    st.tuples(st.just("wait"), st.floats(0.01, 2.0)),
-)
-
-
-@given(st.integers(1, 5), st.integers(1, 6), st.sampled_from([0.0, 1.0]), st.lists(STEPS, max_size=60))
-def test_the_quick_answer_is_the_long_one(near, far, rate, steps):
-    traffic = Traffic(near, far, rate)
-    for step in steps:
-        match step:
-            case ("mail", site, stream):
-                traffic.mail(site, stream)
-            case ("boundary", at, blocked, over):
-                traffic.boundary(at, blocked, over=over == 0)
-            case ("hang up", at):
+def play(near: int, far: int, rate: float, seed: int) -> Traffic:
+    """Three hundred things that happen, more mail than the gates bear."""
+    traffic, dice = Traffic(near, far, rate), random.Random(seed)
+    for _ in range(300):
+        site, at = dice.choice(SITES), dice.randrange(12)
+        match dice.choices(["boundary", "mail", "wait", "hang up", "trouble", "limit"], [60, 40, 15, 4, 1, 1])[0]:
+            case "boundary":
+                traffic.boundary(at, dice.choice([*STREAMS, "", "", ""]), over=dice.random() < 0.02)
+            case "mail":
+                traffic.mail(site, dice.choices(STREAMS, [1, 2, 6])[0])
+            case "wait":
+                traffic.now += dice.choice([0.01, 0.2, 1.5])
+            case "hang up":
                 traffic.hang_up(at)
-            case ("trouble", site):
+            case "trouble":
                 traffic.near[site].deferred(traffic.now)
-            case ("limit", site, connections):
-                traffic.near[site].set_rates(Rates(connections, messages_per_second=rate))
-            case ("wait", seconds):
-                traffic.now += seconds
-        for gate in (*traffic.near.values(), traffic.far):
-            assert gate.most == _most(gate)
+            case _:
+                traffic.near[site].set_rates(Rates(dice.randint(1, 5), messages_per_second=rate))
+        assert all(gate.most == _most(gate) for gate in (*traffic.near.values(), traffic.far))
+    return traffic
+
+
+@given(st.integers(1, 5), st.integers(1, 8), st.sampled_from([0.0, 0.0, 2.0]), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_the_quick_answer_is_the_long_one(near, far, rate, seed):
+    play(near, far, rate, seed)
+
+
+def test_the_traffic_meets_every_answer_often():
+    met = Counter()
+    for seed in range(20):
+        met += play(3, 5, 2.0 * (seed % 2), seed).met
+    assert min(met[step] for step in Step) > 50, met
