@@ -2,8 +2,9 @@
 
 1. `receive` reads replies and moves the session: banner, EHLO, STARTTLS, login, idle.
 2. `begin` writes MAIL, RCPT and DATA, in one group where the server has PIPELINING (RFC 2920).
-3. SendBody: the driver writes the body with its final dot and calls `body_sent(next)`; the next message's
-   commands go out behind the dot, so that a message costs one round trip in steady state.
+3. SendBody: the driver writes the body with its final dot and calls `body_sent(next, rest)`, where `rest` is what
+   it has not written itself; the next message's commands go out behind the dot, in the same write, so that a
+   message costs one round trip in steady state.
 4. Each delivery ends in exactly one Result, each session in exactly one Closed, whatever the server does.
 
 The driver's part: write `take_output()` after every call, the last time after Closed; call `timed_out` when
@@ -96,8 +97,8 @@ class Conversation:
 
     def body_sent(self, following: Delivery | None = None, rest: bytes = b"") -> list[Happening]:
         """The body and its dot are written, but for `rest`, which `take_output` gives in front of what follows.
-        `following` is begun behind the dot (RFC 2920 §3.1) or, without
-        PIPELINING, after its reply; its Result comes at once if it cannot succeed here."""
+        `following` is begun behind the dot (RFC 2920 §3.1) or, without PIPELINING, after its reply; its Result
+        comes at once if it cannot succeed here."""
         session = self._session
         session.out += rest
         session.move(Event.BODY_SENT_)
