@@ -66,7 +66,7 @@ class Backlog:
 
     def add(self, waiting: Waiting) -> None:
         """Takes note of one that was just stored; one behind a cursor is left to the store."""
-        if self._behind(waiting):
+        if waiting.mark > self.horizon or self._parked(waiting):
             if self._page is not None:
                 self._late.append(waiting)  # the page under way may or may not have seen it
             return
@@ -80,9 +80,6 @@ class Backlog:
         if len(self) > self.most and waiting.mark < self.horizon:
             self._draw_in(waiting.mark)
 
-    def _behind(self, waiting: Waiting) -> bool:
-        return waiting.mark > self.horizon or self._parked(waiting)
-
     def _parked(self, waiting: Waiting) -> bool:
         """Whether its part has a cursor that has not yet passed it."""
         cursor = self.cursors.get(waiting.part) if self.cursors else None
@@ -90,10 +87,12 @@ class Backlog:
 
     def _greedy(self, part: Part) -> bool:
         """Whether the part has its share in memory already."""
-        return self._counts.get(part, 0) >= self._share()
+        count = self._counts.get(part, 0)
+        return count > 0 and count >= self._share()
 
     def _share(self) -> int:
-        return max(1, (self.most - len(self)) // FREE_SHARE)
+        share = (self.most - len(self._timed) - self.out) // FREE_SHARE
+        return share if share > 1 else 1
 
     def _park(self, waiting: Waiting) -> None:
         """Leaves this one and what is behind it of its part to the store, until there is room."""
@@ -110,13 +109,15 @@ class Backlog:
 
     def _take_in(self, waiting: Waiting) -> None:
         self._known.add(waiting.key)
-        self._counts[waiting.part] = self._counts.get(waiting.part, 0) + 1
+        part = waiting.part
+        self._counts[part] = self._counts.get(part, 0) + 1
         heappush(self._timed, waiting)
 
     def _unknow(self, waiting: Waiting) -> None:
-        if waiting.key not in self._known:
+        key = waiting.key
+        if key not in self._known:
             return
-        self._known.discard(waiting.key)
+        self._known.discard(key)
         part = waiting.part
         if left := self._counts[part] - 1:
             self._counts[part] = left

@@ -28,16 +28,17 @@ LEFT_BY_TROUBLE = 0.5  # of the connections, when the other side says that it is
 class Gate:
     """Who may pass now. `name` is what reasons begin with: "" towards a provider, "machine", or "limit NAME".
 
-    `open` counts connections under way or being made, `held` the same by stream, `at` by outlet, `leaving`
-    those of them that are saying goodbye, `going` these by stream; `window` is what the other side was found to
-    bear, `opening`: it grows after a pause and has met no refusal; `busy` counts deliveries under way by stream.
-    `rules` are the streams that pass here."""
+    `most` is how many connections are allowed now: the limit, or less where the other side refused more (`window` is
+    what it was found to bear; `opening`: it grows after a pause and has met no refusal). `open` counts connections
+    under way or being made, `held` the same by stream, `at` by outlet, `leaving` those of them that are saying goodbye,
+    `going` these by stream; `busy` counts deliveries under way by stream. `rules` are the streams that pass here."""
 
     rates: Rates
     name: str = ""
     open: int = 0
     window: float = float("inf")
     opening: bool = False
+    most: int = field(init=False)
     busy: dict[str, int] = field(default_factory=dict)
     connects: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
     messages: TokenBucket = field(default_factory=lambda: TokenBucket(0, 1))
@@ -54,22 +55,23 @@ class Gate:
 
     def __post_init__(self) -> None:
         self._make_buckets(self.rates)
+        self._set_window(self.window)
 
     def set_rates(self, rates: Rates) -> None:
         """Takes new limits from a reload; connections above a lower limit end with their next message."""
         if rates != self.rates:
             self.rates = rates
             self._make_buckets(rates)
+            self._set_window(self.window)
+
+    def _set_window(self, window: float) -> None:
+        self.window = window
+        self.most = max(1, int(min(self.rates.connections, window)))
 
     def _make_buckets(self, rates: Rates) -> None:
         self.connects = TokenBucket(rates.connections_per_minute / 60, max(1.0, float(rates.connections)))
         self.messages = TokenBucket(rates.messages_per_second, max(1.0, rates.messages_per_second))
         self.connects.level, self.messages.level = self.connects.burst, self.messages.burst
-
-    @property
-    def most(self) -> int:
-        """Connections allowed now: the limit, or less where the other side refused more."""
-        return max(1, int(min(self.rates.connections, self.window)))
 
     def rule(self, stream: str) -> LaneRules:
         """The stream's standing."""
@@ -136,11 +138,13 @@ class Gate:
 
     def refused_more(self) -> None:
         """A further connection failed while others work: that many are enough for now."""
-        self.window, self.opening = max(1.0, float(self.open)), False
+        self._set_window(max(1.0, float(self.open)))
+        self.opening = False
 
     def come_back(self) -> None:
         """A pause is over because the clock says so: one connection tries first."""
-        self.window, self.opening = 1.0, True
+        self._set_window(1.0)
+        self.opening = True
 
     def worked(self) -> bool:
         """A delivery went well: the window grows again, by one for each `window` deliveries. Whether one more
@@ -148,19 +152,21 @@ class Gate:
         if self.window >= self.rates.connections:
             self.opening = False
             return False
-        before, self.window = self.window, self.window + 1 / self.window
+        before = self.window
+        self._set_window(before + 1 / before)
         return self.opening and int(self.window) > int(before)
 
     def deferred(self, now: float) -> None:
         """The other side said that it is too much: half as many from now on, until deliveries go well."""
         if now >= self._shrunk_at + SHRINK_S or now < self._shrunk_at:
             self._shrunk_at, self.opening = now, False
-            self.window = max(1.0, min(self.most, max(1, self.open)) * LEFT_BY_TROUBLE)
+            self._set_window(max(1.0, min(self.most, max(1, self.open)) * LEFT_BY_TROUBLE))
 
     def start(self, stream: str, now: float) -> None:
         """A delivery of that stream starts."""
         self.busy[stream] = self.busy.get(stream, 0) + 1
-        self.messages.take(now)
+        if self.messages.rate:
+            self.messages.take(now)
 
     def end(self, stream: str) -> None:
         """It ended, however."""

@@ -54,7 +54,8 @@ class SourceHealth:
         if len(health.doors) > PROVIDERS_MOST:
             del health.doors[next(iter(health.doors))]
         if not shut:
-            health.unusable.succeed()
+            if health.unusable.failures:
+                health.unusable.succeed()
             if health.blocked.failures and not any(was_shut for _, was_shut in health.doors.values()):
                 health.blocked.succeed()
             return None
@@ -86,4 +87,7 @@ class SourceHealth:
         return over
 
     def _of(self, source: str) -> Health:
-        return self._sources.setdefault(source, Health())
+        found = self._sources.get(source)
+        if found is None:
+            found = self._sources[source] = Health()
+        return found

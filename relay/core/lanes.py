@@ -67,7 +67,7 @@ class Lanes:
         lane = outlet.lanes.get(waiting.stream)
         if lane is None:
             lane = outlet.lanes[waiting.stream] = Lane()
-        if not lane:
+        if not lane.messages and len(outlet.lanes) > 1:
             self._join(outlet, waiting.stream)
         lane.push(waiting)
         outlet.ready += 1
@@ -75,23 +75,20 @@ class Lanes:
 
     def _join(self, outlet: Outlet, stream: str) -> None:
         """A lane that was empty starts level with the least served: it neither owes nor has saved up."""
-        busy = [outlet.served.get(name, 0.0) for name, lane in outlet.lanes.items() if lane]
+        busy = [outlet.served.get(name, 0.0) for name, lane in outlet.lanes.items() if lane.messages]
         outlet.served[stream] = max(outlet.served.get(stream, 0.0), min(busy, default=0.0))
 
     def order(self, outlet: Outlet) -> list[str]:
         """The streams that have something due here, who goes first first."""
-        names = [name for name, lane in outlet.lanes.items() if lane]
+        names = [name for name, lane in outlet.lanes.items() if lane.messages]
         if len(names) > 1:
             names.sort(key=lambda name: (-self.rule(name).priority, outlet.served.get(name, 0.0), name))
         return names
 
-    def higher_waits(self, key: tuple[str, str], stream: str) -> bool:
+    def higher_waits(self, outlet: Outlet, stream: str) -> bool:
         """Whether a stream of higher priority has something due in an outlet."""
-        outlet = self.outlets.get(key)
-        if outlet is None or not outlet.ready:
-            return False
         mine = self.rule(stream).priority
-        return any(lane and self.rule(name).priority > mine for name, lane in outlet.lanes.items())
+        return any(lane.messages and self.rule(name).priority > mine for name, lane in outlet.lanes.items())
 
     def take(self, outlet: Outlet, stream: str) -> list[Waiting]:
         """The stream's next message here: its recipients, at most RECIPIENTS_MOST."""

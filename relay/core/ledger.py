@@ -66,16 +66,13 @@ class Action:
 
 @dataclass(slots=True)
 class Ledger:
-    """Every action in force, by id; asked for each message, so what limits a place is one look-up."""
+    """Every action in force, by id; asked for each message, so what limits a place is one look-up. `limits`:
+    whether anything is limited at all."""
 
     actions: dict[str, Action] = field(default_factory=dict)
     _ids: dict[Hashable, str] = field(default_factory=dict)
     _places: dict[Place, tuple[Action, ...]] = field(default_factory=dict)
-
-    @property
-    def limits(self) -> bool:
-        """Whether anything is limited at all."""
-        return bool(self._places)
+    limits: bool = False
 
     def note(self, wanted: Action, now: float) -> tuple[Action, bool]:
         """Puts an action into force, or extends the same one; returns it as it is now, and whether it is new.
@@ -156,6 +153,7 @@ class Ledger:
             self._places[action.place] = (*others, *instead)
         else:
             self._places.pop(action.place, None)
+        self.limits = bool(self._places)
 
 
 PAUSES = frozenset({Act.PAUSE_SOURCE, Act.PAUSE_STREAM})

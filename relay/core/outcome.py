@@ -58,6 +58,8 @@ class Phase(Enum):
     RSET = "rset"
     QUIT = "quit"
 
+    __hash__ = object.__hash__  # members are single; Enum's own hash is Python code on the hot path
+
 
 class Trouble(Enum):
     """What can go wrong without a reply that says so."""

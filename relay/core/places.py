@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from relay.core.gate import Gate
 from relay.core.lanes import Lanes, Outlet
 from relay.core.line import Key
-from relay.core.slots import Block, Slot, Step, Turn, at_boundary, blocked, idle_to_leave, take
+from relay.core.slots import QUIT, Block, Slot, Step, Turn, at_boundary, blocked, idle_to_leave, take
 
 Way = tuple[Gate, ...]
 
@@ -73,9 +73,10 @@ class Places:
     def turn(self, slot: Slot, now: float, *, over: bool, may: Callable[[str], bool] = _anyone) -> Turn:
         """What a connection that carries nothing is to do; `over`: it must take nothing more; `may`: whether a
         stream's mail may leave this way. For Step.TAKE it counts as busy with that stream from now on."""
-        slot.ended()
+        if slot.carrying:
+            slot.ended()
         outlet = self.lanes.outlets.get(slot.key)
-        turn = Turn(Step.QUIT) if over else at_boundary(slot, outlet, self.lanes, now, may)
+        turn = QUIT if over else at_boundary(slot, outlet, self.lanes, now, may)
         match turn.step:
             case Step.QUIT:
                 slot.leave()
@@ -91,7 +92,7 @@ class Places:
             case _:  # Step.TAKE
                 if turn.stream != slot.stream:  # what one stream holds less, another may have
                     for gate in slot.gates:
-                        if gate.line or gate.tokens:
+                        if gate.line.count or gate.tokens.count:
                             self.remind(gate, 0.0)
                 slot.carry(turn.stream, now)
         return turn
@@ -105,7 +106,7 @@ class Places:
 
     def taken(self, outlet: Outlet, stream: str) -> None:
         """The outlet has one message of the stream less: what it no longer has it no longer waits for."""
-        gates = self._waits.get(outlet.key)
+        gates = self._waits.get(outlet.key) if self._waits else None
         if gates and not outlet.lanes[stream]:
             for gate in gates:
                 gate.line.leave(outlet.key, stream)
@@ -118,7 +119,7 @@ class Places:
         outlet = self.lanes.outlets.get(slot.key)
         if outlet is not None and outlet.ready:
             for gate in slot.gates:
-                if gate.line:
+                if gate.line.count:
                     gate.line.leave(slot.key)  # it had its turn: to the end
                     for stream in self.lanes.order(outlet):
                         self._stand(slot.key, stream, gate)

@@ -40,6 +40,8 @@ class Turn(NamedTuple):
     until: float = 0.0
 
 
+IDLE, QUIT = Turn(Step.IDLE), Turn(Step.QUIT)
+
 class Block(NamedTuple):
     """Which gate lets no further connection pass, why, and when to ask again (Unix s, or infinite)."""
 
@@ -68,7 +70,8 @@ class Slot:
                 gate.held[self.stream] -= 1
                 gate.held[stream] = gate.held.get(stream, 0) + 1
             gate.start(stream, now)
-            gate.idle.pop(self, None)
+            if self in gate.idle:
+                del gate.idle[self]
         self.stream, self.carrying, self.waits = stream, True, False
 
     def ended(self) -> None:
@@ -83,6 +86,13 @@ class Slot:
         self.waits = waits
         for gate in self.gates:
             gate.idle[self] = None
+
+    def room(self, stream: str) -> bool:
+        """Whether the stream may have this place at every gate."""
+        for gate in self.gates:  # noqa: SIM110  a generator for each message costs more than it says
+            if not gate.room(stream, self.stream):
+                return False
+        return True
 
     def leave(self) -> None:
         """It is to end: whoever waits need not send another away."""
@@ -119,7 +129,7 @@ def blocked(gates: tuple[Gate, ...], key: Key, stream: str, now: float, *, first
         reason, until = gate.why_not_connect(now, stream)
         if reason:
             return Block(gate, reason, until)
-        if gate.line and (up := gate.next_up()) is not None and up[1] != key:
+        if gate.line.count and (up := gate.next_up()) is not None and up[1] != key:
             others = gate.rule(up[0]).priority >= gate.rule(stream).priority
             if others:
                 return Block(gate, "turn", float("inf"))
@@ -140,25 +150,27 @@ def at_boundary(
     slot: Slot, outlet: Outlet | None, lanes: Lanes, now: float, may: Callable[[str], bool]
 ) -> Turn:
     """What the connection is to do; it carries nothing. `may`: whether a stream's mail may leave this way."""
-    if slot.leaving or any(gate.open - gate.leaving > gate.most for gate in slot.gates):
-        return Turn(Step.QUIT)
-    stream = _stream_to_serve(slot, outlet, lanes, may)
-    if any(_gives_way(slot, stream, gate, now) for gate in slot.gates if gate.line):
-        return Turn(Step.QUIT)
+    if slot.leaving:
+        return QUIT
+    for gate in slot.gates:
+        if gate.open - gate.leaving > gate.most:
+            return QUIT
+    stream = _stream_to_serve(slot, outlet, lanes, may) if outlet is not None and outlet.ready else None
+    for gate in slot.gates:
+        if gate.line.count and _gives_way(slot, stream, gate, now):
+            return QUIT
     if stream is None:
-        return Turn(Step.IDLE)
+        return IDLE
     for gate in slot.gates:
         if gate.messages.rate and (turn := _rate(slot, stream, gate, now)):
             return turn
     return Turn(Step.TAKE, stream)
 
 
-def _stream_to_serve(
-    slot: Slot, outlet: Outlet | None, lanes: Lanes, may: Callable[[str], bool]
-) -> str | None:
+def _stream_to_serve(slot: Slot, outlet: Outlet, lanes: Lanes, may: Callable[[str], bool]) -> str | None:
     """The first stream with mail here that may have this slot."""
-    for stream in lanes.order(outlet) if outlet is not None and outlet.ready else ():
-        if all(gate.room(stream, slot.stream) for gate in slot.gates) and may(stream):
+    for stream in lanes.order(outlet):
+        if slot.room(stream) and may(stream):
             return stream
     return None
 

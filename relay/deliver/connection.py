@@ -25,7 +25,7 @@ from relay.deliver.tasks import Tasks
 from relay.queue.store import Refused
 from relay.smtp.client import Conversation
 from relay.smtp.happenings import Closed, Happening, Ready, Result, SendBody, WantTls
-from relay.smtp.wire import stuff
+from relay.smtp.wire import stuff, stuffed
 
 log = logging.getLogger("relay.deliver")
 
@@ -116,6 +116,11 @@ class Connection(asyncio.Protocol):
     # Inside
 
     def _happen(self, happenings: Iterable[Happening]) -> None:
+        """Does what they ask for, then says what there is to say: in one write for all of them."""
+        self._act(happenings)
+        self._push_on()
+
+    def _act(self, happenings: Iterable[Happening]) -> None:
         for happening in happenings:
             match happening:
                 case SendBody(token):
@@ -133,7 +138,6 @@ class Connection(asyncio.Protocol):
                     self._push_on()
                     self._end(outcome)
                     return
-        self._push_on()
 
     def _ready(self) -> None:
         if not self.opened.done():
@@ -151,7 +155,7 @@ class Connection(asyncio.Protocol):
                 return
             self.begun += 1
             self.idle = False
-            self._happen(self.conversation.begin(job.delivery))
+            self._act(self.conversation.begin(job.delivery))
 
     def _send_when_recorded(self, job: Job) -> None:
         """Sends the body, once the delivery before the last is on stable storage."""
@@ -169,10 +173,9 @@ class Connection(asyncio.Protocol):
             return
         content = job.stored.message.content
         if isinstance(content.body, MemoryBody):
-            data = b"".join(stuff((content.header + b"\r\n" + content.body.data,)))
+            data = stuffed(content.header + b"\r\n" + content.body.data)
             self.feed.sending(self, job)
-            self._write(data)
-            self._after_body()
+            self._after_body(data)
         else:
             self._spawn(self._stream_body(job, content))
 
@@ -185,7 +188,7 @@ class Connection(asyncio.Protocol):
                     return
                 if len(chunk) <= len(END) and END.endswith(chunk):  # the dot, or what is as short
                     self.feed.sending(self, job)
-                self._write(chunk)
+                cast(asyncio.Transport, self._transport).write(chunk)
                 self._steps = -1  # each block the connection takes starts the clock anew
                 self._push_on()
         except OSError as error:
@@ -204,13 +207,14 @@ class Connection(asyncio.Protocol):
         outcomes = [ours if one.trouble is Trouble.LOST else one for one in result.outcomes]
         return replace(result, outcomes=tuple(outcomes))
 
-    def _after_body(self) -> None:
+    def _after_body(self, rest: bytes = b"") -> None:
+        """The body is written but for `rest`: what may follow leaves together with that."""
         job, self._offered = self._offered, None
         if job is None and not self.loading:
             job = self.feed.next_job(self, behind=True)
         if job is not None:
             self.begun += 1
-        self._happen(self.conversation.body_sent(job.delivery if job else None))
+        self._act(self.conversation.body_sent(job.delivery if job else None, rest))
 
     async def _start_tls(self) -> None:
         self._stop_timer()
@@ -236,19 +240,17 @@ class Connection(asyncio.Protocol):
         if not self.over:
             self._happen(self.conversation.tls_failed(text))
 
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and data:
-            self._transport.write(data)
-
     def _push_on(self) -> None:
         """Writes what the conversation has to say and sets the clock for its phase."""
         if self.over:
             return
-        self._write(self.conversation.take_output())
-        if self.conversation.steps == self._steps:
+        conversation = self.conversation
+        if (data := conversation.take_output()) and self._transport is not None:
+            self._transport.write(data)
+        if (steps := conversation.steps) == self._steps:
             return  # a server that sends a byte now and then gains no time
-        self._steps = self.conversation.steps
-        self._deadline = self.loop.time() + self.conversation.timeout_s
+        self._steps = steps
+        self._deadline = self.loop.time() + conversation.timeout_s
         if self._timer is None or self._timer.when() > self._deadline:
             self._stop_timer()
             self._timer = self.loop.call_at(self._deadline, self._time)

@@ -143,7 +143,8 @@ class Connector:
         sources, paused, parted, again = usable(pool, links.route) if pool else [], 0, 0, float("inf")
         for source in sources:
             assert pool is not None
-            door = Door(self.restraint, source.name, terms.provider, now)
+            door = Door(self.restraint, source.name, terms.provider)
+            door.ask(now)
             streams = [stream for stream in self.lanes.order(outlet) if door.may(stream)]
             again = min(again, door.until)
             if not streams:
@@ -157,7 +158,7 @@ class Connector:
             elif slot := self.places.find(
                 outlet, self.gates.way(source, terms, pool), now, first=links.none, streams=streams
             ):
-                self._connect(links, Hand(source, terms, slot))
+                self._connect(links, Hand(source, terms, slot, door))
                 return True
         self._keep_back(outlet, links, terms, sources=sources, paused=paused, parted=parted)
         self.reminders.set(key, again - now)
@@ -232,9 +233,9 @@ class Connector:
 
     def turn(self, connection: Connection, hand: Hand, now: float) -> Turn:
         """What the connection, which carries nothing, is to do."""
-        most = hand.gate.rates.messages_per_connection
+        most, door = hand.gate.rates.messages_per_connection, hand.door
         over = self.draining or 0 < most <= connection.begun or self.gates.paused(hand.source, hand.terms)
-        door = Door(self.restraint, hand.source.name, hand.terms.provider, now)
+        door.ask(now)
         turn = self.places.turn(hand.slot, now, over=over, may=door.may)
         if turn.step is Step.IDLE and door.reason:
             self.reminders.set(hand.key, door.until - now)

@@ -109,12 +109,13 @@ class Dispatcher:
     def next_job(self, connection: Connection, *, behind: bool = False) -> Job | None:
         """The next message for this connection, if lanes and gate allow one."""
         hand, now = self.connector.hands[connection], self.clock()
-        if behind and self.lanes.higher_waits(hand.key, hand.slot.stream):
+        outlet = self.lanes.outlets.get(hand.slot.key)
+        if behind and outlet is not None and outlet.ready and self.lanes.higher_waits(outlet, hand.slot.stream):
             return None  # a code does not wait for what the receiver thinks of a newsletter
         turn = self.connector.turn(connection, hand, now)
         if turn.step is not Step.TAKE:
             return None
-        outlet = self.lanes.outlets[hand.key]
+        assert outlet is not None  # it has what is to be taken
         taken = self.lanes.take(outlet, turn.stream)
         self.connector.places.taken(outlet, turn.stream)
         return self._start(connection, taken, now)
@@ -141,7 +142,8 @@ class Dispatcher:
         if not connection.offer(job) and job is not None:
             self.jobs.discard(job)
             job.end()
-            self._back(job.waiting)
+            for waiting in job.waiting:
+                self._back(waiting)
 
     def sending(self, connection: Connection, job: Job) -> None:
         """The job's dot leaves: a kill from now on may leave it delivered and not recorded."""
@@ -150,36 +152,33 @@ class Dispatcher:
 
     def finished(self, connection: Connection, job: Job, result: Result) -> asyncio.Future[Refused] | None:
         """Outcomes go to the settler; recipients that were not touched go back into their lane."""
-        recorded = None
         self.jobs.discard(job)
         job.end()
         self.recent.forget(job.waiting[0].message)
-        now = self.clock()
-        untouched = [outcome.untouched for outcome in result.outcomes]
-        self._back([waiting for waiting, skip in zip(job.waiting, untouched, strict=True) if skip])
-        places = [waiting for waiting, skip in zip(job.waiting, untouched, strict=True) if not skip]
-        outcomes = [outcome for outcome, skip in zip(result.outcomes, untouched, strict=True) if not skip]
-        if places:
-            peer = connection.peer
-            if any(outcome.verdict is not Verdict.DELIVERED for outcome in outcomes):
-                outcomes = self.actions.judge(peer, self._terms(connection), job.stream, outcomes)
-            attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
-            taken = self._note(job, places, outcomes, passed_on=result.dsn_passed_on)
-            recorded = self.settler.settle(
-                job.stored, places, outcomes, attempt, dsn_passed_on=result.dsn_passed_on
-            )
-            recorded.add_done_callback(lambda _: self.journal.clear(job.marks))
-            if not taken:
-                recorded = None
-        else:
+        now, places, outcomes = self.clock(), list[Waiting](), list[Outcome]()
+        for waiting, outcome in zip(job.waiting, result.outcomes, strict=True):
+            if outcome.untouched:
+                self._back(waiting)
+            else:
+                places.append(waiting)
+                outcomes.append(outcome)
+        if not places:
             self.journal.clear(job.marks)
-        self._felt(connection, outcomes, now)
-        return recorded
+            return None
+        peer, passed_on = connection.peer, result.dsn_passed_on
+        if not _all_delivered(outcomes):
+            outcomes = self.actions.judge(peer, self._terms(connection), job.stream, outcomes)
+        attempt = Attempt(job.begun_at, now, peer, connection.tls_version, peer.provider)
+        taken = self._note(job, places, outcomes, passed_on=passed_on)
+        recorded = self.settler.settle(job.stored, places, outcomes, attempt, dsn_passed_on=passed_on)
+        recorded.add_done_callback(lambda _: self.journal.clear(job.marks))
+        self._felt(connection, outcomes, now, taken=taken)
+        return recorded if taken else None
 
-    def _felt(self, connection: Connection, outcomes: Sequence[Outcome], now: float) -> None:
-        """What the answers say of how much the other side bears."""
+    def _felt(self, connection: Connection, outcomes: Sequence[Outcome], now: float, *, taken: bool) -> None:
+        """What the answers say of how much the other side bears; `taken`: of one message at least."""
         hand = self.connector.hands[connection]
-        if any(outcome.verdict is Verdict.DELIVERED for outcome in outcomes):
+        if taken:
             if self.actions.comebacks:
                 self.actions.comebacks.taken(hand.source.name, hand.terms.counted)
             if hand.gate.worked():
@@ -192,13 +191,13 @@ class Dispatcher:
     ) -> bool:
         """Says in the journal what the receiver took, and whether it took any. One whose report must be written first
         stays as sent: after a crash the report would be missing."""
-        pairs = list(zip(places, outcomes, strict=True))
-        taken = [one for one, outcome in pairs if outcome.verdict is Verdict.DELIVERED]
-        sure = [
-            (one.nth, one.attempts) for one in taken
-            if passed_on or "SUCCESS" not in job.stored.recipients[one.nth].notify
-        ]  # fmt: skip
-        if sure and len(sure) >= len(taken):
+        taken, sure = 0, []
+        for one, outcome in zip(places, outcomes, strict=True):
+            if outcome.verdict is Verdict.DELIVERED:
+                taken += 1
+                if passed_on or "SUCCESS" not in job.stored.recipients[one.nth].notify:
+                    sure.append((one.nth, one.attempts))
+        if sure and len(sure) >= taken:
             whole = len(sure) == len(job.waiting)
             job.marks = self.journal.taken(job.marks, job.stored.message.id, sure, all_of_it=whole)
         elif not taken and not any(outcome.trouble is Trouble.LOST_AFTER_DOT for outcome in outcomes):
@@ -218,10 +217,9 @@ class Dispatcher:
         """The connection is gone: its slot is free for another."""
         self.connector.gone(connection)
 
-    def _back(self, places: Sequence[Waiting]) -> None:
-        for waiting in places:
-            self.left(waiting.stream, -1)
-            self.place(waiting)
+    def _back(self, waiting: Waiting) -> None:
+        self.left(waiting.stream, -1)
+        self.place(waiting)
 
     # Housekeeping
 
@@ -236,3 +234,10 @@ class Dispatcher:
         for waiting in taken:
             self.left(waiting.stream, 1)
         return taken
+
+
+def _all_delivered(outcomes: Sequence[Outcome]) -> bool:
+    for outcome in outcomes:  # noqa: SIM110  a generator for each message costs more than it says
+        if outcome.verdict is not Verdict.DELIVERED:
+            return False
+    return True

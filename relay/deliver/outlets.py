@@ -10,6 +10,7 @@ from relay.core.replies import ReplyRule
 from relay.core.slots import Slot
 from relay.deliver.connection import Connection
 from relay.deliver.resolve import Route
+from relay.deliver.restraint import Door
 from relay.policy.model import Policy, Provider, Source
 from relay.smtp.client import StartTls
 
@@ -39,11 +40,12 @@ OutletKey = tuple[str, str]
 
 @dataclass(slots=True)
 class Hand:
-    """One connection's standing: where from, under which terms, and its slot at the gates."""
+    """One connection's standing: where from, under which terms, its slot at the gates, and who else has a say."""
 
     source: Source
     terms: Terms
     slot: Slot
+    door: Door
 
     @property
     def key(self) -> OutletKey:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 WhyNot = tuple[str, float]
 FREE: WhyNot = ("", 0.0)
+INF = float("inf")
 BRAKE, WARMUP, SOURCE_PAUSED = "brake", "warmup", "source_paused"
 OF_SOURCE = {WARMUP, SOURCE_PAUSED}  # another source of the pool may take over
 
@@ -44,14 +44,18 @@ UNRESTRAINED = Unrestrained()
 
 
 class Door:
-    """One question for one source and provider, asked stream by stream: `reason` and `until` are those of the
-    first stream that had to wait, and the soonest time."""
+    """One source towards one provider. After `ask` it is asked stream by stream: `reason` and `until` are those of
+    the first stream that had to wait, and the soonest time."""
 
     __slots__ = ("_now", "_provider", "_restraint", "_source", "reason", "until")
 
-    def __init__(self, restraint: Restraint, source: str, provider: str, now: float) -> None:
-        self._restraint, self._source, self._provider, self._now = restraint, source, provider, now
-        self.reason, self.until = "", float("inf")
+    def __init__(self, restraint: Restraint, source: str, provider: str) -> None:
+        self._restraint, self._source, self._provider = restraint, source, provider
+        self.ask(0.0)
+
+    def ask(self, now: float) -> None:
+        """Begins a new question."""
+        self._now, self.reason, self.until = now, "", INF
 
     def may(self, stream: str) -> bool:
         """Whether a message of the stream may leave."""
@@ -60,9 +64,3 @@ class Door:
             return True
         self.reason, self.until = self.reason or reason, min(self.until, until)
         return False
-
-    def why_not(self, streams: Iterable[str]) -> WhyNot:
-        """FREE when a message of any of the streams may leave."""
-        if any(self.may(stream) for stream in streams):
-            return FREE
-        return self.reason, self.until

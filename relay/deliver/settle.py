@@ -50,11 +50,10 @@ class Attempt:
     def facts(self, place: Waiting, outcome: Outcome, count: int) -> dict[str, object]:
         """What the event tells of it."""
         facts: dict[str, object] = {"provider": self.provider, "phase": outcome.phase.value, "attempt": count}
-        if self.peer is not None:
-            facts |= {"source": self.peer.source, "mx": self.peer.mx, "address": self.peer.address}
-            facts["tls"] = self.tls
-        if outcome.reply is not None:
-            facts |= {"code": outcome.reply.code, "enhanced": outcome.reply.enhanced, "text": outcome.reply.text}
+        if (peer := self.peer) is not None:
+            facts |= {"source": peer.source, "mx": peer.mx, "address": peer.address, "tls": self.tls}
+        if (reply := outcome.reply) is not None:
+            facts |= {"code": reply.code, "enhanced": reply.enhanced, "text": reply.text}
         elif outcome.text:
             facts["text"] = outcome.text
         facts["seconds"] = round(self.ended_at - self.begun_at, 6)
@@ -135,11 +134,12 @@ class Settler:
 
     def _judge(self, ledger: Ledger, place: Waiting, outcome: Outcome) -> None:
         """Whether this recipient has come to an end, and which."""
-        ended_at = ledger.attempt.ended_at
-        retry = ledger.stream.retry if ledger.stream else LAST_RESORT
         if outcome.verdict is Verdict.DELIVERED:
             self._end(ledger, place, outcome, End.DELIVERED)
-        elif outcome.trouble is Trouble.EXPIRED:
+            return
+        ended_at = ledger.attempt.ended_at
+        retry = ledger.stream.retry if ledger.stream else LAST_RESORT
+        if outcome.trouble is Trouble.EXPIRED:
             self._end(ledger, place, outcome, End.EXPIRED)
         elif outcome.verdict is Verdict.FAILED:
             self._end(ledger, place, outcome, End.BOUNCED)
@@ -151,13 +151,13 @@ class Settler:
             self._defer(ledger, place, outcome, retry)
 
     def _end(self, ledger: Ledger, place: Waiting, outcome: Outcome, end: End) -> None:
-        count = place.attempts + 1
-        ledger.settlements.append(Settlement(place.message, place.nth, count, end))
+        name = end.value
+        ledger.settlements.append(Settlement(place.message, place.nth, place.attempts + 1, end))
         more = {"possible_duplicate": True} if place.lost and end is End.DELIVERED else {}
-        ledger.tell(end.value, place, outcome, **more)
+        ledger.tell(name, place, outcome, **more)
         if end is End.DELIVERED and ledger.passed_on:
             return
-        if told := self.reporter.due(ledger.stored, place, end.value, outcome, ledger.attempt.peer):
+        if told := self.reporter.due(ledger.stored, place, name, outcome, ledger.attempt.peer):
             ledger.told.append(told)
 
     def _defer(self, ledger: Ledger, place: Waiting, outcome: Outcome, retry: Retry) -> None:
@@ -218,13 +218,21 @@ class Settler:
 
     def _tell(self, ledger: Ledger, places: Sequence[Waiting], refused: Refused) -> None:
         """Tells what the store took; what it refused is logged."""
-        gone = set()
-        for settlement, event in zip(ledger.settlements, ledger.events, strict=True):
-            if refused and (why := refused.get(settlement.key)):
-                gone.add((settlement.message, settlement.index))
-                log.warning("message %s to %s: %r is not recorded: %s",
-                            event.message, event.recipient, event.event, why)  # fmt: skip
-        self.done(places, [one for one in ledger.again if one.key not in gone])
-        for settlement, event in zip(ledger.settlements, ledger.events, strict=True):
-            if (settlement.message, settlement.index) not in gone:
-                self.bus.publish(event)
+        if refused:
+            _leave_out(ledger, refused)
+        self.done(places, ledger.again)
+        for event in ledger.events:
+            self.bus.publish(event)
+
+
+def _leave_out(ledger: Ledger, refused: Refused) -> None:
+    """Takes out of the ledger what the store did not take."""
+    gone, told = set(), []
+    for settlement, event in zip(ledger.settlements, ledger.events, strict=True):
+        if why := refused.get(settlement.key):
+            gone.add((settlement.message, settlement.index))
+            log.warning("message %s to %s: %r is not recorded: %s",
+                        event.message, event.recipient, event.event, why)  # fmt: skip
+        else:
+            told.append(event)
+    ledger.events, ledger.again = told, [one for one in ledger.again if one.key not in gone]

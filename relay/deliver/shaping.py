@@ -115,8 +115,7 @@ class Shaping:
             self._door(detail, shut=name == "attempted")
 
     def _door(self, detail: Mapping[str, object], *, shut: bool) -> None:
-        code = detail.get("code", 0)
-        if shut and not (isinstance(code, int) and code >= 500):
+        if shut and not (isinstance(code := detail.get("code", 0), int) and code >= 500):
             return
         provider = str(detail.get("provider", ""))
         if provider == self.policy().providers[-1].name:

@@ -2,8 +2,9 @@
 
 1. `receive` reads replies and moves the session: banner, EHLO, STARTTLS, login, idle.
 2. `begin` writes MAIL, RCPT and DATA, in one group where the server has PIPELINING (RFC 2920).
-3. SendBody: the driver writes the body with its final dot and calls `body_sent(next)`; the next message's
-   commands go out behind the dot, so that a message costs one round trip in steady state.
+3. SendBody: the driver writes the body with its final dot and calls `body_sent(next, rest)`, where `rest` is what
+   it has not written itself; the next message's commands go out behind the dot, in the same write, so that a
+   message costs one round trip in steady state.
 4. Each delivery ends in exactly one Result, each session in exactly one Closed, whatever the server does.
 
 The driver's part: write `take_output()` after every call, the last time after Closed; call `timed_out` when
@@ -81,8 +82,8 @@ class Conversation:
 
     def take_output(self) -> bytes:
         """The bytes to write now; they are given once."""
-        data = b"".join(self._session.out)
-        self._session.out.clear()
+        session = self._session
+        data, session.out = session.out, b""
         return data
 
     def begin(self, delivery: Delivery) -> list[Happening]:
@@ -94,10 +95,12 @@ class Conversation:
             session.state = begun
         return session.told()
 
-    def body_sent(self, following: Delivery | None = None) -> list[Happening]:
-        """The body and its dot are written. `following` is begun behind the dot (RFC 2920 §3.1) or, without
-        PIPELINING, after its reply; its Result comes at once if it cannot succeed here."""
+    def body_sent(self, following: Delivery | None = None, rest: bytes = b"") -> list[Happening]:
+        """The body and its dot are written, but for `rest`, which `take_output` gives in front of what follows.
+        `following` is begun behind the dot (RFC 2920 §3.1) or, without PIPELINING, after its reply; its Result
+        comes at once if it cannot succeed here."""
         session = self._session
+        session.out += rest
         session.move(Event.BODY_SENT_)
         session.steps += 1
         session.sent, session.current = session.current, None
@@ -178,14 +181,14 @@ def _take(session: Session, reply: Reply) -> None:
     """One reply, whatever the state."""
     session.steps += 1
     state = session.state
-    if state is State.QUITTING:
+    if (state is State.ENVELOPE or state is State.DOT) and reply.code != 421:
+        answered(session, reply)
+    elif state is State.QUITTING:
         session.close(session.ending)
     elif state is State.HANDSHAKE:
         session.broken(judge(Trouble.PROTOCOL, Phase.STARTTLS, "bytes in clear after the reply to STARTTLS"))
     elif reply.code == 421:  # RFC 5321 §3.8: at any time, and the server closes
         session.close(judge_reply(session.phase, reply), refused=True)
-    elif state is State.ENVELOPE or state is State.DOT:
-        answered(session, reply)
     elif state is State.BODY:
         interrupted(session, reply)
         session.broken(judge(Trouble.PROTOCOL, Phase.BODY, f"a reply before the final dot: {reply}"))

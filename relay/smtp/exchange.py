@@ -11,7 +11,7 @@ from relay.core.reply import Reply
 from relay.smtp.happenings import Ready, SendBody
 from relay.smtp.session import Session
 from relay.smtp.states import Event, State
-from relay.smtp.transaction import Delivery, Transaction
+from relay.smtp.transaction import Delivery, Entry, Transaction
 
 GROUP = 100  # RCPTs written before their replies are read: bounds both ends' buffers (RFC 2920 §3.1)
 
@@ -24,7 +24,7 @@ def start(session: Session, delivery: Delivery) -> bool:
         return False
     if session.reset_due:
         session.reset_due = False
-        transaction.todo.appendleft((Phase.RSET, 0))
+        transaction.todo.insert(0, (Phase.RSET, 0))
     session.current = transaction
     _write_group(session, transaction)
     return True
@@ -33,16 +33,19 @@ def start(session: Session, delivery: Delivery) -> bool:
 def _write_group(session: Session, transaction: Transaction) -> None:
     """As many commands as may go unanswered: one, or with PIPELINING up to GROUP recipients and, as the
     last of its group, DATA (RFC 2920 §3.1)."""
-    pipelining = session.capabilities.pipelining
-    room = GROUP
     todo = transaction.todo
-    while todo and (room or todo[0][0] is not Phase.RCPT):
-        entry = todo.popleft()
-        session.out.append(transaction.command(*entry))
-        session.expected.append(entry)
-        if not pipelining:
-            return
-        room -= entry[0] is Phase.RCPT
+    end = _end_of_group(todo) if session.capabilities.pipelining else 1
+    group, transaction.todo = todo[:end], todo[end:]
+    session.out += transaction.commands(group)
+    session.expected.extend(group)
+
+
+def _end_of_group(todo: list[Entry]) -> int:
+    """How many of these may go in one group."""
+    if len(todo) <= GROUP:
+        return len(todo)
+    recipients = [at for at, (phase, _) in enumerate(todo) if phase is Phase.RCPT]
+    return recipients[GROUP] if len(recipients) > GROUP else len(todo)
 
 
 def answered(session: Session, reply: Reply) -> None:
@@ -55,7 +58,7 @@ def answered(session: Session, reply: Reply) -> None:
     assert transaction is not None
     if phase is Phase.DATA:
         _data_answered(session, transaction, reply)
-    elif reply.severity == 3 or (phase is Phase.RSET and reply.severity != 2):
+    elif (digit := reply.severity) == 3 or (phase is Phase.RSET and digit != 2):
         session.broken(judge_reply(phase, reply))
     else:
         if phase is Phase.RCPT:
@@ -76,9 +79,9 @@ def _go_on(session: Session, transaction: Transaction) -> None:
 
 
 def _data_answered(session: Session, transaction: Transaction, reply: Reply) -> None:
-    if reply.severity == 2:
+    if (digit := reply.severity) == 2:
         session.broken(judge_reply(Phase.DATA, reply))
-    elif reply.severity != 3:
+    elif digit != 3:
         transaction.finish(judge_reply(Phase.DATA, reply))
         _over(session, transaction)
     elif transaction.accepted:
@@ -88,7 +91,7 @@ def _data_answered(session: Session, transaction: Transaction, reply: Reply) -> 
         session.move(Event.NOBODY_LEFT)
         session.current = None
         session.expected.append((Phase.DOT, 0))
-        session.out.append(b".\r\n")
+        session.out += b".\r\n"
         session.tell_result(transaction)
 
 

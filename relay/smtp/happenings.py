@@ -20,7 +20,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class SendBody:
-    """Write `wire.stuff(chunks)` of this message, whole, then call `body_sent`."""
+    """Write `wire.stuff(chunks)` of this message, whole, then call `body_sent`; or give that its end, or all of it."""
 
     token: object
 

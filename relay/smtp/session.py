@@ -11,7 +11,7 @@ from relay.smtp import capabilities
 from relay.smtp.happenings import Closed, Happening, Result
 from relay.smtp.login import Login
 from relay.smtp.states import Event, State, advance
-from relay.smtp.transaction import Delivery, Transaction
+from relay.smtp.transaction import Delivery, Entry, Transaction
 
 
 class StartTls(Enum):
@@ -48,9 +48,9 @@ class Session:
         self.capabilities = capabilities.NONE
         self.state = State.GREETING
         self.steps = 0
-        self.out: list[bytes] = []
+        self.out = b""  # not yet taken by the driver
         self.happenings: list[Happening] = []
-        self.expected: deque[tuple[Phase, int]] = deque()  # replies still owed, in order
+        self.expected: deque[Entry] = deque()  # replies still owed, in order
         self.current: Transaction | None = None  # before its dot
         self.sent: Transaction | None = None  # after its dot
         self.next: Delivery | None = None  # to begin once the dot is answered
@@ -69,7 +69,7 @@ class Session:
 
     def write(self, line: bytes) -> None:
         """Adds a command to the output."""
-        self.out.append(line + b"\r\n")
+        self.out += line + b"\r\n"
 
     def told(self) -> list[Happening]:
         """What has happened since the last call."""

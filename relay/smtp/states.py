@@ -90,10 +90,10 @@ class IllegalEvent(Exception):
 
 def advance(state: State, event: Event) -> State:
     """The state after `event`; raises IllegalEvent naming both."""
-    after = TABLE.get((state, event))
-    if after is None:
-        raise IllegalEvent(f"{event.value} is not possible in state {state.value}")
-    return after
+    try:
+        return TABLE[state, event]
+    except KeyError:
+        raise IllegalEvent(f"{event.value} is not possible in state {state.value}") from None
 
 
 def diagram() -> str:

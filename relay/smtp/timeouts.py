@@ -31,5 +31,8 @@ class Timeouts:
 
     def of(self, phase: Phase) -> float:
         """The limit of one phase in seconds."""
-        limit: float = getattr(self, f"{phase.value}_s")
+        limit: float = getattr(self, _NAMES[phase])
         return limit
+
+
+_NAMES = {phase: f"{phase.value}_s" for phase in Phase}

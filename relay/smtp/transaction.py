@@ -8,7 +8,7 @@ recipient that has no verdict yet the one of the whole.
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from relay.core.classify import Kind
@@ -21,6 +21,10 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 _NO_VALUE = re.compile(r"[\x00-\x20\x7f-\U0010ffff]")  # RFC 3461 §4: xtext, and nothing more is promised
 _NO_TOKEN = re.compile(r"[\x00-\x20\x7f]")  # an ORCPT of type utf-8 may be written in UTF-8 (RFC 6533 §3)
 _NOTIFY = ("SUCCESS", "FAILURE", "DELAY")
+_BARE = {Phase.DATA: "DATA\r\n", Phase.RSET: "RSET\r\n"}
+
+Entry = tuple[Phase, int]
+"""A command to write, or one whose reply is owed: for Phase.RCPT with the index of its recipient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,9 @@ class Transaction:
         self.accepted = False  # some recipient was taken
         self.outcomes: list[Outcome | None] = [None] * len(delivery.recipients)
         # commands not yet written, in order; none when every recipient has its verdict already
-        self.todo: deque[tuple[Phase, int]] = deque()
+        self.todo: list[Entry] = []
         if named := self._nameable():
-            self.todo.append((Phase.MAIL, 0))
-            self.todo.extend([(Phase.RCPT, index) for index in named])
-            self.todo.append((Phase.DATA, 0))
+            self.todo = [(Phase.MAIL, 0), *[(Phase.RCPT, index) for index in named], (Phase.DATA, 0)]
 
     def _nameable(self) -> list[int]:
         delivery, can = self.delivery, self.capabilities
@@ -67,7 +69,9 @@ class Transaction:
             trouble = Trouble.NO_8BITMIME  # RFC 6152 §3: convert or bounce
         elif self.needs_utf8 and not can.utf8:
             trouble = Trouble.NO_SMTPUTF8
-        elif _FORBIDDEN.search(delivery.sender) or _NO_VALUE.search(delivery.ret + delivery.envid):
+        elif _FORBIDDEN.search(delivery.sender) or (
+            (values := delivery.ret + delivery.envid) and _NO_VALUE.search(values)
+        ):
             trouble = Trouble.UNWRITABLE  # xtext is ASCII, whatever the server can do (RFC 3461 §4)
         if trouble is not None:
             self.finish(judge(trouble, Phase.MAIL))
@@ -81,12 +85,22 @@ class Transaction:
             if not self.capabilities.utf8:
                 self.outcomes[index] = judge(Trouble.NO_SMTPUTF8, Phase.RCPT)
                 return False
-        if _FORBIDDEN.search(recipient.address) or _NO_TOKEN.search(recipient.orcpt):
+        if _FORBIDDEN.search(recipient.address) or (recipient.orcpt and _NO_TOKEN.search(recipient.orcpt)):
             self.outcomes[index] = judge(Trouble.UNWRITABLE, Phase.RCPT)
             return False
         return True
 
-    def mail(self) -> bytes:
+    def commands(self, entries: Iterable[Entry]) -> bytes:
+        """The commands of some entries of `todo`, one after the other, each with its CRLF."""
+        lines = ""
+        for phase, index in entries:
+            if phase is Phase.RCPT:
+                lines += self._rcpt(index)
+            else:
+                lines += self._mail() if phase is Phase.MAIL else _BARE[phase]
+        return lines.encode()
+
+    def _mail(self) -> str:
         """The MAIL command (RFC 5321 §4.1.1.2) with the parameters the server knows."""
         delivery, can = self.delivery, self.capabilities
         line = f"MAIL FROM:<{delivery.sender}>"
@@ -101,9 +115,9 @@ class Transaction:
                 line += f" RET={delivery.ret}"  # RFC 3461 §4.3
             if delivery.envid:
                 line += f" ENVID={delivery.envid}"  # RFC 3461 §4.4, §5.2.1: as it came
-        return (line + "\r\n").encode()
+        return line + "\r\n"
 
-    def rcpt(self, index: int) -> bytes:
+    def _rcpt(self, index: int) -> str:
         """The RCPT command (RFC 5321 §4.1.1.3) of one recipient."""
         recipient = self.delivery.recipients[index]
         line = f"RCPT TO:<{recipient.address}>"
@@ -112,15 +126,7 @@ class Transaction:
                 line += f" NOTIFY={_notify(recipient.notify)}"
             if recipient.orcpt:
                 line += f" ORCPT={recipient.orcpt if self.needs_utf8 else _ascii(recipient.orcpt)}"
-        return (line + "\r\n").encode()
-
-    def command(self, phase: Phase, index: int) -> bytes:
-        """The command of one entry of `todo`, CRLF included."""
-        if phase is Phase.RCPT:
-            return self.rcpt(index)
-        if phase is Phase.MAIL:
-            return self.mail()
-        return b"DATA\r\n" if phase is Phase.DATA else b"RSET\r\n"
+        return line + "\r\n"
 
     def mail_answered(self, reply: Reply) -> None:
         """Notes what the server says of the sender; a refusal is everybody's."""
@@ -148,7 +154,7 @@ class Transaction:
     @property
     def settled(self) -> tuple[Outcome, ...]:
         """The outcomes, one per recipient, after `finish`."""
-        return tuple(one for one in self.outcomes if one is not None)
+        return tuple([one for one in self.outcomes if one is not None])
 
 
 def _notify(words: frozenset[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from relay.core.reply import Reply
 
@@ -15,6 +16,8 @@ LINE_BYTES = 2000  # kept of one line; RFC 5321 §4.5.3.1.5 allows 512, real ser
 REPLY_LINES = 100  # a 250- that never ends is an attack; EHLO of real servers has about 15
 REPLY_BYTES = 65_536  # of one reply, dropped ends of long lines included
 TEXT_CHARS = 4096  # of one reply kept: thousands of recipients may each hold one
+KNOWN_BYTES = 200  # longest reply that is read once for all: a server says "250 2.1.0 Ok" to every message
+KNOWN_MOST = 500
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245])\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})(?:[ \t]+|$)")
@@ -55,7 +58,9 @@ class ReplyReader:
             if self._partial:
                 line = self._partial + line  # noqa: PLW2901  the line begun by an earlier segment
                 self._partial = b""
-            reply = self._line(line[:LINE_BYTES])
+            reply = None if self._lines or len(line) > KNOWN_BYTES else _whole(line)
+            if reply is None:
+                reply = self._line(line[:LINE_BYTES])
             if self.trouble:
                 return replies
             if reply is not None:
@@ -84,18 +89,13 @@ class ReplyReader:
             self.trouble = f"a reply of more than {REPLY_LINES} lines"
         else:
             self._code = code
-            self._keep(_text(found[3] or b""))
+            self._keep(*_split(code, found[3]))
             if found[2] != b"-":
                 return self._finish()
         return None
 
-    def _keep(self, text: str) -> None:
-        if text[1:2] == ".":
-            found = _ENHANCED.match(text)
-            # RFC 2034 §4: the class is the first digit of the code, else it is only text that looks so
-            if found is not None and int(found[1]) == self._code // 100:
-                text = text[found.end():]
-                self._enhanced = self._enhanced or found[0].rstrip()
+    def _keep(self, enhanced: str, text: str) -> None:
+        self._enhanced = self._enhanced or enhanced
         text = text[:TEXT_CHARS - self._kept]
         self._kept += len(text)
         self._lines.append(text)
@@ -104,6 +104,26 @@ class ReplyReader:
         reply = Reply(self._code, self._enhanced, tuple(self._lines))
         self._begin()
         return reply
+
+
+@lru_cache(KNOWN_MOST)
+def _whole(line: bytes) -> Reply | None:
+    """The reply of one short line (without its LF); None for one line of several, or no reply at all."""
+    found = _LINE.fullmatch(line.rstrip(b"\r"))
+    if found is None or found[2] == b"-":
+        return None
+    code = int(found[1])
+    enhanced, text = _split(code, found[3])
+    return Reply(code, enhanced, (text,))
+
+
+def _split(code: int, raw: bytes | None) -> tuple[str, str]:
+    """The enhanced code or "", and the text behind it."""
+    text = _text(raw) if raw else ""
+    # RFC 2034 §4: the class is the first digit of the code, else it is only text that looks so
+    if text[1:2] == "." and (found := _ENHANCED.match(text)) and int(found[1]) == code // 100:
+        return found[0].rstrip(), text[found.end():]
+    return "", text
 
 
 def _text(raw: bytes) -> str:
@@ -128,3 +148,12 @@ def stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
             chunk = chunk.replace(b"\r\n.", b"\r\n..")  # noqa: PLW2901
         yield chunk
     yield b".\r\n" if last == b"\r\n" else b"\r\n.\r\n"
+
+
+def stuffed(message: bytes) -> bytes:
+    """What `stuff` gives for a message that is in memory as a whole, in one piece."""
+    if message.startswith(b"."):
+        message = b"." + message
+    if b"\r\n." in message:
+        message = message.replace(b"\r\n.", b"\r\n..")
+    return message + (b".\r\n" if not message or message.endswith(b"\r\n") else b"\r\n.\r\n")

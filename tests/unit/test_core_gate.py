@@ -138,7 +138,9 @@ def test_where_every_stream_has_a_reserve_all_may_be_kept():
 def test_reserves_follow_a_window_that_shrinks():
     gate = gate_of(10, {})
     assert dict(gate.kept()) == {"transactional": 5}
-    gate.window = 4
+    gate.open = 8
+    gate.deferred(0.0)
+    assert gate.most == 4
     assert dict(gate.kept()) == {"transactional": 2}
 
 

@@ -203,8 +203,12 @@ def test_the_door_is_open_when_one_stream_may():
     async def story():
         one = Relay()
         await one.shaping.pause("news", 60)
-        door = Door(one.shaping, "warm", "gmail", NOW)
-        assert door.why_not(["news"]) == ("brake", NOW + 60)
-        assert door.why_not(["news", "codes"]) == FREE
+        door = Door(one.shaping, "warm", "gmail")
+        door.ask(NOW)
+        assert not door.may("news")
+        assert (door.reason, door.until) == ("brake", NOW + 60)
+        assert door.may("codes")
+        door.ask(NOW)
+        assert not door.reason
 
     run(story)

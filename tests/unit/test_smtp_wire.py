@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.reply import Reply
-from relay.smtp.wire import LINE_BYTES, REPLY_BYTES, REPLY_LINES, TEXT_CHARS, ReplyReader, stuff
+from relay.smtp.wire import LINE_BYTES, REPLY_BYTES, REPLY_LINES, TEXT_CHARS, ReplyReader, _whole, stuff, stuffed
 
 
 def read(data: bytes) -> tuple[list[Reply], str]:
@@ -107,6 +107,12 @@ def test_pieces_read_like_the_whole(data, cut):
     assert whole.trouble == pieces.trouble
 
 
+@given(LIKELY)
+def test_a_reply_read_before_reads_as_it_did_the_first_time(data):
+    _whole.cache_clear()
+    assert read(data) == read(data)
+
+
 # --- dot-stuffing --------------------------------------------------------------------------------
 
 
@@ -120,6 +126,7 @@ def test_pieces_read_like_the_whole(data, cut):
 ])
 def test_dots_are_doubled_at_the_beginning_of_lines(message, wire):
     assert b"".join(stuff([message])) == wire
+    assert stuffed(message) == wire
 
 
 @given(st.lists(st.sampled_from([b"\r\n", b".", b"a", b"..\r\n", b""])), st.integers(1, 4))
@@ -128,7 +135,7 @@ def test_chunk_borders_do_not_matter_and_a_receiver_gets_the_message_back(words,
     message = b"".join(words)
     chunks = [message[at:at + cut] for at in range(0, len(message), cut)]
     wire = b"".join(stuff(chunks))
-    assert wire == b"".join(stuff([message]))
+    assert wire == b"".join(stuff([message])) == stuffed(message)
     assert wire.find(b"\r\n.\r\n") in (-1, len(wire) - 5)
     lines = wire.split(b"\r\n")
     assert lines[-2:] == [b".", b""]
