@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-MAX_REMEMBERED = 4096  # clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,6 @@ class ListenerSettings:
     data_min_bytes_per_s: float = 1000.0
     tls_handshake_s: float = 30.0
     session_timeout_s: float = 3600.0
-    _contained: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def legacy(self) -> bool:
@@ -65,12 +63,7 @@ class ListenerSettings:
 
     def contains(self, address: str) -> bool:
         """Whether a client's IP address is in the listener's networks."""
-        known = self._contained.get(address)
-        if known is None:  # remembered here, as ipaddress takes its time over the hash of a network
-            if len(self._contained) >= MAX_REMEMBERED:
-                self._contained.clear()
-            known = self._contained[address] = within(address, self.networks)
-        return known
+        return within(address, self.networks)
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
@@ -78,7 +71,7 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
-@lru_cache(maxsize=MAX_REMEMBERED)
+@lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """What counts as one client: an IPv4 address, or the /64 of an IPv6 address, as a host has all of it."""
     if ":" not in address:
@@ -89,7 +82,7 @@ def neighbourhood(address: str) -> str:
         return address
 
 
-@lru_cache(maxsize=MAX_REMEMBERED)
+@lru_cache(maxsize=4096)
 def within(address: str, allowed: tuple[Network, ...]) -> bool:
     """Whether an IP address is in one of the networks; an IPv4-mapped IPv6 address counts as IPv4."""
     if not allowed:
