@@ -52,15 +52,24 @@ class Load:
         ahead = sum(count for other, count in self._in_hand.items() if other >= priority)
         return ahead / self.pace(now)
 
+    def calm(self, now: float) -> bool:
+        """Whether not even the lowest priority would wait for more than a client shall."""
+        if self._count <= 1:
+            return True
+        self._pass(now)
+        return self._count * self._busy_s <= self.wait_most_s * self._done
+
     def too_long(self, priority: int, now: float) -> bool:
         """Whether that is more than a client shall wait."""
-        return self._count > 1 and self.wait_s(priority, now) > self.wait_most_s
+        return not self.calm(now) and self.wait_s(priority, now) > self.wait_most_s
 
     def _pass(self, now: float) -> None:
         """Lets time pass; idle time teaches nothing."""
-        passed = max(now - self._seen, 0.0)
+        if now == self._seen:
+            return
+        passed = now - self._seen
         self._seen = now
-        if self._count and passed:
+        if self._count and passed > 0:
             kept = 0.5 ** (passed / HALF_LIFE_S)
             self._done *= kept
             self._busy_s = self._busy_s * kept + passed

@@ -27,7 +27,7 @@ def parse_command(line: bytes, *, legacy: bool) -> tuple[str, str | None]:
         raise Refused("control-character")
     verb, _, arg = text.partition(" ")
     verb = verb.upper()
-    if len(line) > (limit := LINE_LIMITS.get(verb, LINE_LIMIT)):
+    if len(line) > LINE_LIMIT and len(line) > (limit := LINE_LIMITS.get(verb, LINE_LIMIT)):
         raise Refused("line-too-long", limit=limit)
     if not verb and not arg.strip():
         raise Refused("empty-line")

@@ -179,10 +179,11 @@ class Connection(SMTP):
             data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
             self._unsent.clear()
             self._unsent_bytes = 0
-            if self._closing:
+            if self._closing or self.transport is None:
                 raise EndOfInput
-            self._writer.write(data)
-            await self._writer.drain()
+            self.transport.write(data)
+            if self._paused or self.transport.is_closing():  # type: ignore[attr-defined]  # else nothing to wait for
+                await self._writer.drain()
 
     # words in
 
@@ -191,7 +192,7 @@ class Connection(SMTP):
         if self._unsent_bytes > MAX_UNSENT:  # more than a thousand commands at once: let others have a turn
             await self.flush()
             await asyncio.sleep(0)
-        elif self._unsent and b"\n" not in self._input():
+        elif self._unsent and b"\n" not in self._reader._buffer:  # type: ignore[attr-defined]
             await self.flush()
         if self._closing:
             raise EndOfInput
@@ -247,9 +248,11 @@ class Connection(SMTP):
 def encode(answer: Reply) -> bytes:
     """The reply on the wire: each line with its code and enhanced code (RFC 5321 §4.2.1, RFC 2034 §4)."""
     code, enhanced = answer.code, f"{answer.enhanced} " if answer.enhanced else ""
-    texts = [f"{enhanced}{printable(line)}" for line in answer.lines]
-    lines = [f"{code}-{text}\r\n" for text in texts[:-1]]
-    return "".join([*lines, f"{code} {texts[-1]}\r\n"]).encode()
+    *first, last = answer.lines
+    text = f"{code} {enhanced}{printable(last)}\r\n"
+    for line in reversed(first):
+        text = f"{code}-{enhanced}{printable(line)}\r\n{text}"
+    return text.encode()
 
 
 def _plain(address: str) -> str:

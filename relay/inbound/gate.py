@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.core.envelope import Client, Submission
 from relay.core.events import Event
@@ -55,8 +56,7 @@ class Account:
         self.day.take(-number, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """The answer: a refusal with its reason, or a place with the stream, tags and hold that are to be."""
 
     decision: Decision
@@ -154,6 +154,7 @@ class Gatekeeper(Gate):
         self._saved: dict[str, tuple[int, int]] = {}
         self._meters: dict[str, Meter] = {}
         self._coming: dict[str, tuple[int, int]] = {}
+        self._coming_bytes = 0
         self.shares = Shares()
         self.crowd: Callable[[], int] | None = None
         self._likeness: dict[str, tuple[Guard, Likeness]] = {}
@@ -179,6 +180,7 @@ class Gatekeeper(Gate):
         name = passage.into.name
         messages, size = self._coming[name]
         self._coming[name] = (messages - 1, size - passage.size)
+        self._coming_bytes -= passage.size
         if stored:
             return
         if meter := self._meters.get(name):
@@ -204,7 +206,7 @@ class Gatekeeper(Gate):
         coming = self._coming.get(stream.name, (0, 0))
         self.disk.look(now)
         free = self.disk.free + self.stock().reusable
-        if free - sum(one for _, one in self._coming.values()) - size < self.disk.kept:
+        if free - self._coming_bytes - size < self.disk.kept:
             return _denied(decision, stream, Refused("disk-reserve"))
         if stream.quota is not None and (refused := self._over_quota(stream, coming, size, free, now)):
             return _denied(decision, stream, refused)
@@ -212,6 +214,7 @@ class Gatekeeper(Gate):
         if account is not None and (refused := _over_allowance(who, account, number, now)):
             return _denied(decision, stream, refused)
         self._coming[stream.name] = (coming[0] + 1, coming[1] + size)
+        self._coming_bytes += size
         self.shares.take(stream.name, now)
         if meter := self._meters.get(stream.name):
             meter.take(1, now)

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class Receiver:
     """Takes one message: `feed` until it gives the rest, `finish` once, `release` always."""
 
-    __slots__ = ("_budget", "_front", "_header", "_kept", "_path", "_settings", "_spool", "_taken", "_trouble",
-                 "_try_at", "_writer", "reader")  # fmt: skip
+    __slots__ = ("_budget", "_front", "_header", "_kept", "_path", "_settings", "_small", "_spool", "_taken",
+                 "_trouble", "_try_at", "_writer", "reader")  # fmt: skip
 
     def __init__(self, settings: ListenerSettings, budget: Budget, spool: Spool | None, kept: float = 0.0) -> None:
         self.reader = DataReader(repair=settings.legacy)
@@ -42,6 +42,7 @@ class Receiver:
         self._taken = 0
         self._front = b""  # a beginning so long that it will be spooled, while its header has no end yet
         self._try_at = settings.spill_bytes
+        self._small = min(settings.spill_bytes, TIGHT_BYTES)  # never a file
         self._header: bytes | None = None
         self._writer: SpoolWriter | None = None
         self._path = ""
@@ -72,7 +73,7 @@ class Receiver:
         if not self._budget.take(amount, self._kept):
             raise Refused("out-of-memory")
         self._taken += amount
-        if self._spool is not None and size > self._most_in_memory():
+        if size > self._small and self._spool is not None and size > self._most_in_memory():
             self._spill(self._spool)
 
     def _most_in_memory(self) -> int:

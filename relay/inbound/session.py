@@ -14,6 +14,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 from relay.core.reply import Reply
 from relay.inbound.auth import ask_password
@@ -47,6 +48,7 @@ class Session(Transaction):
         self.errors = 0
         self.auth_failures = 0
         self._heard = reception.settings.tls == "implicit"
+        self._legacy = reception.settings.legacy
         self._oldest = 0.0
 
     def data_received(self, data: bytes) -> None:
@@ -58,7 +60,7 @@ class Session(Transaction):
                 log.warning(TLS_TOO_EARLY, self.peer, self.settings.name)
                 self._dismiss("tls-on-plain-port")
                 return
-        super().data_received(data)
+        self._reader.feed_data(data)  # what asyncio's own method comes to
 
     def drain(self) -> None:
         """Ends now if the client is silent between commands; otherwise after what it is doing."""
@@ -101,8 +103,8 @@ class Session(Transaction):
         """One command and what comes of it."""
         try:
             self._check_patience()
-            verb, arg = parse_command(await self.read_line(), legacy=self.settings.legacy)
-            await self._verb(verb)(self, arg)
+            verb, arg = parse_command(await self.read_line(), legacy=self._legacy)
+            await (VERBS.get(verb) or self._no_verb(verb))(self, arg)
         except Refused as refused:
             await self._refuse(refused)
         except (EndOfInput, OSError, asyncio.IncompleteReadError):
@@ -124,10 +126,7 @@ class Session(Transaction):
             if self._deadline - self.settings.idle_timeout_s > self._oldest:
                 raise Refused("session-too-old", hostname=self.hostname)
 
-    def _verb(self, verb: str) -> Callable[[Session, str | None], Awaitable[None]]:
-        method = VERBS.get(verb)
-        if method is not None:
-            return method
+    def _no_verb(self, verb: str) -> NoReturn:
         if verb in NOT_IMPLEMENTED:
             raise Refused("not-implemented")
         raise Refused("not-a-browser" if verb in BROWSER else "unknown-command")

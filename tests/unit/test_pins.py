@@ -101,3 +101,11 @@ def test_stream_readers_have_the_attributes_used(name: str) -> None:
 def test_stream_writers_can_start_tls() -> None:
     assert "ssl_handshake_timeout" in inspect.signature(asyncio.StreamWriter.start_tls).parameters
     assert "_replace_writer" in inspect.getsource(asyncio.StreamWriter.start_tls)
+
+
+def test_writing_waits_only_where_asyncio_would() -> None:
+    assert "if not self._paused:" in inspect.getsource(asyncio.streams.FlowControlMixin._drain_helper)
+
+
+def test_what_comes_goes_to_the_reader() -> None:
+    assert "reader.feed_data(data)" in inspect.getsource(asyncio.StreamReaderProtocol.data_received)
