@@ -58,9 +58,8 @@ class Connection(SMTP):
         self._original_transport = None
         self._handler_coroutine: asyncio.Task[None] | None = None
         self._timeout_handle: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
-        self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
+        self._deadline = self._rings_at = 0.0
+        self._unsent = bytearray()
         self._closing = False
         self.waiting = False  # for the client's next line: the moment at which it may be sent away
 
@@ -133,7 +132,7 @@ class Connection(SMTP):
             return
         answer = Refused(reason, **facts).reply
         self._note(reason, answer)
-        self.transport.write(b"".join(self._unsent) + encode(answer))
+        self.transport.write(bytes(self._unsent) + encode(answer))
         self._unsent.clear()
         self._close(patiently=False)
 
@@ -146,15 +145,18 @@ class Connection(SMTP):
         """Moves the deadline; the timer finds out when it rings."""
         wait_s = self.settings.idle_timeout_s if duration is None else duration
         self._deadline = self.loop.time() + wait_s
-        if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
-        elif self._timeout_handle.when() > self._deadline:
+        if self._timeout_handle is None or self._rings_at > self._deadline:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timeout_handle is not None:
             self._timeout_handle.cancel()
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+        self._rings_at = self._deadline
+        self._timeout_handle = self.loop.call_at(self._rings_at, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
         if self.loop.time() < self._deadline:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+            self._set_timer()
             return
         self._timed_out()
 
@@ -170,15 +172,13 @@ class Connection(SMTP):
 
     def say(self, data: bytes) -> None:
         """Collects complete reply lines; they leave when the session waits for input."""
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
+        self._unsent += data
 
     async def flush(self) -> None:
         """Sends what was collected, waiting while the client does not read."""
         if self._unsent:
-            data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+            data = bytes(self._unsent)
             self._unsent.clear()
-            self._unsent_bytes = 0
             if self._closing or self.transport is None:
                 raise EndOfInput
             self.transport.write(data)
@@ -189,7 +189,7 @@ class Connection(SMTP):
 
     async def read_line(self) -> bytes:
         """The next line with its end, at most READ_BYTES long; raises Refused or EndOfInput."""
-        if self._unsent_bytes > MAX_UNSENT:  # more than a thousand commands at once: let others have a turn
+        if len(self._unsent) > MAX_UNSENT:  # more than a thousand commands at once: let others have a turn
             await self.flush()
             await asyncio.sleep(0)
         elif self._unsent and b"\n" not in self._reader._buffer:  # type: ignore[attr-defined]

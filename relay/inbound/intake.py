@@ -54,12 +54,13 @@ KEY_USED = (
 
 
 class Plan(NamedTuple):
-    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), what
-    the event log is to remember of the decision, and its idempotency key."""
+    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), its size
+    as it came (bytes), what the event log is to remember of the decision, and its idempotency key."""
 
     decision: Decision
     stream: Stream
     due_at: float
+    came_bytes: int
     recorded: Recorded
     once: Once | None
 
@@ -125,7 +126,7 @@ class Intake:
         try:
             key = await once(submission, requests.key, self.key_window_s, self.desk) if requests.key else None
             due_at = max(requests.send_at, submission.received_at)
-            plan = Plan(passage.decision, passage.into, due_at, recorded, key)
+            plan = Plan(passage.decision, passage.into, due_at, facts.size, recorded, key)
             found = await self._finish(submission, headers, plan)
         finally:
             self.load.leave(priority, clock())
@@ -151,8 +152,11 @@ class Intake:
     def kept(self, listener: str, credential: str) -> float:
         """The share of the memory for messages that mail of this client must leave free: what higher streams
         reserve, where its own stream is settled before it begins."""
+        stream = self._standing_of(listener, credential).stream
+        if not stream:
+            return 0.0
         streams = self.policy().streams
-        one = streams.get(self._standing_of(listener, credential).stream)
+        one = streams.get(stream)
         return sum(each.reserve for each in streams.values() if one and each.priority > one.priority)
 
     async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply | Receipt:
@@ -184,7 +188,7 @@ class Intake:
             stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            facts=plan.recorded, came_bytes=submission.content.size, once=plan.once, content=content,
+            facts=plan.recorded, came_bytes=plan.came_bytes, once=plan.once, content=content,
         )  # fmt: skip
 
     async def _store(self, submission: Submission, message: Prepared) -> Reply | Receipt:
@@ -203,9 +207,8 @@ class Intake:
         return receipt
 
     def _standing_of(self, listener: str, credential: str) -> Standing:
-        return together(
-            self.listeners.get(listener, NO_STANDING), self.credentials.get(credential, NO_STANDING)
-        )
+        found = self.listeners.get(listener, NO_STANDING)
+        return together(found, self.credentials.get(credential, NO_STANDING)) if credential else found
 
     def _facts(self, submission: Submission, headers: Headers, requests: Requests, forced: str) -> Facts:
         client, envelope = submission.client, submission.envelope

@@ -1,8 +1,18 @@
 """What makes message ids impossible to guess: never the same twice, in no two processes."""
 
-import os
+import subprocess
+import sys
 
 from relay.inbound.entropy import ID_BYTES, READ_IDS, id_entropy
+
+FORKED = """
+import os
+from relay.inbound.entropy import id_entropy
+id_entropy()  # more of the same read is left over
+if child := os.fork():
+    os.waitpid(child, 0)
+print(*[id_entropy().hex() for _ in range(300)], flush=True)
+"""
 
 
 def test_no_two_are_alike_over_several_reads():
@@ -12,16 +22,7 @@ def test_no_two_are_alike_over_several_reads():
 
 
 def test_a_child_draws_its_own():
-    id_entropy()  # something is left over
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.write(writing, b"".join(id_entropy() for _ in range(READ_IDS)))
-        os._exit(0)
-    os.waitpid(child, 0)
-    theirs = os.read(reading, ID_BYTES * READ_IDS)
-    os.close(reading)
-    os.close(writing)
-    drawn = {theirs[at : at + ID_BYTES] for at in range(0, len(theirs), ID_BYTES)}
-    assert len(drawn) == READ_IDS
-    assert not drawn & {id_entropy() for _ in range(READ_IDS)}
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+    one, other = (set(line.split()) for line in done.stdout.splitlines())
+    assert len(one) == len(other) == 300
+    assert not one & other
