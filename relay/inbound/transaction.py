@@ -166,16 +166,19 @@ class Transaction(Connection):
                 return receiver.finish()
 
     async def _commit(self, receiver: Receiver, envelope: Envelope, content: Content) -> None:
-        """Hands the message over in a task of its own: a client that goes away now changes nothing."""
+        """Hands the message over; nothing cancels this, so a client that goes away now changes nothing."""
         self._reset_timeout(BUSY_S)
         now = self.reception.clock()
         submission = Submission(
             message_id(now, id_entropy()), now, self._whoever(utf8=envelope.utf8), envelope, content
         )
-        task = self.loop.create_task(self._accept(receiver, submission))
-        self.reception.commits.add(task)
-        task.add_done_callback(self.reception.commits.discard)
-        answer = await asyncio.shield(task)
+        done = self.loop.create_future()
+        self.reception.commits.add(done)
+        try:
+            answer = await self._accept(receiver, submission)
+        finally:
+            self.reception.commits.discard(done)
+            done.set_result(None)
         self.silent_commands = 0
         self.say(encode(answer))
         if answer.code == 421:

@@ -75,6 +75,13 @@ def test_the_methods_kept_use_nothing_that_is_not_set() -> None:
         assert not used & (REPLACED - ours) - {"_handle_hooks", "_tls_handshake_okay", "_tls_protocol"}, name
 
 
+def test_nothing_cancels_a_session_that_may_be_storing_a_message() -> None:
+    for cls in (SMTP, asyncio.StreamReaderProtocol):
+        for name, method in vars(cls).items():
+            if "_handler_coroutine.cancel" in (inspect.getsource(method) if inspect.isfunction(method) else ""):
+                assert getattr(Session, name) is not method, name
+
+
 def test_the_starttls_branch_of_connection_made_is_never_taken() -> None:
     source = inspect.getsource(SMTP.connection_made)
     assert "seen_starttls = (self._original_transport is not None)" in source
