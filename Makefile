@@ -1,6 +1,8 @@
 # Everything a newcomer and a developer needs. Wants git, make and python3 (3.11 or newer, with venv).
 
-PYTHON ?= python3
+# Debian's own where it will do: apt keeps it safe, and its build is a sixth faster than what pyenv compiles.
+OWN := /usr/bin/python3
+PYTHON ?= $(shell $(OWN) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(OWN) || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 RELAY := $(BIN)/relay
@@ -79,9 +81,9 @@ clean:           ## remove the environment, caches and the quickstart's data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 is %d.%d; the relay needs 3.11 or newer: make run PYTHON=python3.12" % sys.version_info[:2])'
-	@echo "making the environment in $(VENV) (once)"
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 cannot make an environment: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is %d.%d; the relay needs 3.11 or newer: make run PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "making the environment in $(VENV) with $(PYTHON) (once)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make an environment: apt install python3-venv"; exit 1; }
 
 # pip before 22.3 reads constraints for builds wrongly; a newer one stays as it is.
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python

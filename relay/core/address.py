@@ -24,26 +24,26 @@ UTEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]"  # RFC 6531 §3.3
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 ULABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*[A-Za-z0-9_\u0080-\U0010ffff])?"
 # qtextSMTP and quoted-pairSMTP, RFC 5321 §4.1.2; beyond ASCII by RFC 6531 §3.3
-QUOTED = r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*+"'
+QUOTED = r'"(?>(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"'
 
 # The lengths are looked at first: MAX_LOCAL, and MAX_PATH without the brackets.
 COMMON = re.compile(
     rf"<(?=[^@>]{{1,{MAX_LOCAL}}}@)(?=[^>]{{1,{MAX_PATH - 2}}}>)"
-    rf"({ATEXT}++(?:\.{ATEXT}++)*+@{LABEL}(?:\.{LABEL})*+)>(?: +|$)"
+    rf"({ATEXT}++(?>(?:\.{ATEXT}++)*)@{LABEL}(?>(?:\.{LABEL})*))>(?: +|$)"
 )
-AT_DOMAIN = rf"@{ULABEL}(?:\.{ULABEL})*+"
-ROUTE = re.compile(rf"{AT_DOMAIN}(?:,{AT_DOMAIN})*+:")  # A-d-l, RFC 5321 §4.1.2
+AT_DOMAIN = rf"@{ULABEL}(?>(?:\.{ULABEL})*)"
+ROUTE = re.compile(rf"{AT_DOMAIN}(?>(?:,{AT_DOMAIN})*):")  # A-d-l, RFC 5321 §4.1.2
 MAILBOX = re.compile(
-    rf"(?P<local>{UTEXT}++(?:\.{UTEXT}++)*+|{QUOTED})@(?P<domain>{ULABEL}(?:\.{ULABEL})*+|\[[!-Z^-~]++\])"
+    rf"(?P<local>{UTEXT}++(?>(?:\.{UTEXT}++)*)|{QUOTED})@(?P<domain>{ULABEL}(?>(?:\.{ULABEL})*)|\[[!-Z^-~]++\])"
 )
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # C0, DEL, C1, and bytes that were not UTF-8
 # What may stand between the addresses of a header field: strings and comments are stepped over whole.
-HEADER_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|\\.|[<>,;:()]|[^"\\<>,;:()]++', re.DOTALL)
+HEADER_TOKEN = re.compile(r'"(?>(?:[^"\\]|\\.)*)"?|\\.|[<>,;:()]|[^"\\<>,;:()]++', re.DOTALL)
 
 # A header value with one address and nothing strange: bare, or in brackets behind a name.
 SPEC = r"""[^\s"\\<>,;:()@\x00-\x1f\x7f-\x9f\ud800-\udfff]++"""
 ONE_ADDRESS = re.compile(
-    rf"""\s*+(?:({SPEC}@{SPEC})|(?:"[^"\\]*+"|[^"\\<>,;:()])*+<({SPEC}@{SPEC})>)\s*+"""
+    rf"""\s*+(?:({SPEC}@{SPEC})|(?>(?:"[^"\\]*+"|[^"\\<>,;:()]++)*)<({SPEC}@{SPEC})>)\s*+"""
 )
 
 
@@ -95,7 +95,7 @@ def _split_path(text: str, bad: str) -> tuple[str, str]:
         if not text:  # a program whose sender is unset would otherwise never hear of a bounce
             raise AddressError("an address is missing; the null sender is written <>", bad)
         return _split_bare(text)
-    match = re.compile(r'<((?:"(?:[^"\\]|\\.)*+"|[^"<>])*+)>', re.DOTALL).match(text)
+    match = re.compile(r'<((?>(?:"(?>(?:[^"\\]|\\.)*)"|[^"<>])*))>', re.DOTALL).match(text)
     if match is None:
         raise AddressError("the address must be between < and >", bad)
     rest = text[match.end() :]
@@ -106,7 +106,7 @@ def _split_path(text: str, bad: str) -> tuple[str, str]:
 
 def _split_bare(text: str) -> tuple[str, str]:
     """Old programs leave the brackets away: the address goes to the first space outside quotes."""
-    match = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^" ])*+', re.DOTALL).match(text)
+    match = re.compile(r'(?>(?:"(?>(?:[^"\\]|\\.)*)"|[^" ])*)', re.DOTALL).match(text)
     assert match is not None  # it can match nothing at all
     return match[0], text[match.end() :].strip(" ")
 
@@ -117,7 +117,7 @@ def _complaint(inner: str) -> str:
     if "@" not in inner:
         return "the address needs a domain: name@example.com"
     local, _, domain = inner.rpartition("@")
-    if not domain or not re.fullmatch(rf"{ULABEL}(?:\.{ULABEL})*+|\[.*\]", domain):
+    if not domain or not re.fullmatch(rf"{ULABEL}(?>(?:\.{ULABEL})*)|\[.*\]", domain):
         return "the domain is not well formed"
     if not local:
         return "the part before the @ is missing"

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 # RFC 5322 §2.2: a name is printable US-ASCII but the colon; white space before the colon is obsolete (§4.5),
 # but met. A field is its first line and every line after it that starts with white space (§2.2.3).
-# The quantifiers give nothing back, so no header makes the search worse than linear.
-_FIELD = rb"([!-9;-~]++)[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+"
+# The quantifiers give nothing back, so no header makes the search worse than linear. Round a group that is (?>…),
+# everywhere in the relay: Python 3.11 before .5, as in Debian 12, matches (…)*+ wrongly (python/cpython#106052).
+_FIELD = rb"([!-9;-~]++)[ \t]*+:[^\r\n]*+\r\n(?>(?:[ \t][^\r\n]*+\r\n)*)"
 FIELDS = re.compile(rb"(" + _FIELD + rb")")
 ONE_FIELD = re.compile(_FIELD)
-BLOCK = re.compile(rb"(?:" + _FIELD.replace(rb"([!-9;-~]++)", rb"[!-9;-~]++") + rb")*+")
+BLOCK = re.compile(rb"(?>(?:" + _FIELD.replace(rb"([!-9;-~]++)", rb"[!-9;-~]++") + rb")*)")
 # The line that mbox files put before a message and old programs send with it.
 MBOX_LINE = re.compile(rb">*From [^\r\n]*\r\n(?=[!-9;-~]+[ \t]*:)")
 # RFC 2047 §2, with the spaces that careless programs leave inside; a "?" ends each part, so this is linear.

@@ -23,6 +23,10 @@ READ_CHARACTERS = (4000, 4000, 2000, 300)
 ANY_RUN, ANY_ONE = "\ue000", "\ue001"  # stand for the `*` and `?` of a glob that is read as a value
 REPEATS = frozenset({codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT})
 
+# What Python 3.11 before .5, as in Debian 12, repeats possessively without a fault (python/cpython#106052); a policy
+# must mean the same on every machine.
+ONE_CHARACTER = frozenset({codes.LITERAL, codes.NOT_LITERAL, codes.ANY, codes.IN})
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -130,6 +134,8 @@ def _freedom(tree: Iterable[tuple[Any, Any]], *, times: int) -> tuple[int, int]:
     for operation, argument in tree:
         if operation in REPEATS:
             least, most, body = argument
+            if operation is codes.POSSESSIVE_REPEAT:
+                _only_one_character(body)
             _only_outside(times, varies=most > least)
             is_open = most > OPEN_REPEAT and most > least
             opens += is_open
@@ -145,6 +151,14 @@ def _freedom(tree: Iterable[tuple[Any, Any]], *, times: int) -> tuple[int, int]:
         opens += sum(one[0] for one in found)
         choices += sum(one[1] for one in found)
     return opens, choices
+
+
+def _only_one_character(body: Any) -> None:
+    if len(body) != 1 or body[0][0] not in ONE_CHARACTER:
+        raise ValueError(
+            "the regular expression has a `*+`, `++`, `?+` or `{}+` behind a group, which Python before 3.11.5 matches"
+            " wrongly; write it as `(?>(...)*)`"
+        )
 
 
 def _only_outside(times: int, *, varies: bool) -> None:

@@ -15,7 +15,7 @@ READ_BYTES = 131_072  # of a report's body: words, fields, and an original's hea
 PARTS_MOST = 10  # RFC 6522 §3 has three
 TYPE_CHARS = 2000  # of a Content-Type that are looked at
 BOUNDARY_CHARS = 200  # RFC 2046 §5.1.1: 70
-PARAMETER = re.compile(r';\s*+([A-Za-z-]{1,40})\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^\s;"]++)')
+PARAMETER = re.compile(r';\s*+([A-Za-z-]{1,40})\s*+=\s*+("(?>(?:[^"\\]|\\.)*)"|[^\s;"]++)')
 QUOTED_PAIR = re.compile(r"\\(.)")
 LINE_END = re.compile(rb"\r?\n")
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")

@@ -58,7 +58,7 @@ def _word(piece: str) -> str:
 
 # Words that are not ASCII, and the space between them, which §6.2 would drop between encoded words.
 _FOREIGN_WORD = r"[^ \t\x80-\U0010ffff]*+[^\x00-\x7f][^ \t]*+"
-FOREIGN_RUN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*+")
+FOREIGN_RUN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?>(?:[ \t]++{_FOREIGN_WORD})*)")
 
 
 def encode_text(text: str) -> str:
@@ -76,8 +76,8 @@ def encode_text(text: str) -> str:
 # What an address list is made of; each alternative ends where the next begins, so this is linear. An atom takes
 # escaped marks with it: after a quote that never ends each of them would be tried as a beginning.
 ADDRESS_TOKEN = re.compile(
-    r"""(?P<quoted>"(?:[^"\\]|\\.)*+")|(?P<comment>\((?:[^()\\]|\\.)*+\))|(?P<angle><[^<>]*+>)"""
-    r"""|(?P<space>[ \t]+)|(?P<mark>[,:;])|(?P<atom>(?:[^ \t"(<,:;\\]|\\.)++|.)""",
+    r"""(?P<quoted>"(?>(?:[^"\\]|\\.)*)")|(?P<comment>\((?>(?:[^()\\]|\\.)*)\))|(?P<angle><[^<>]*+>)"""
+    r"""|(?P<space>[ \t]+)|(?P<mark>[,:;])|(?P<atom>(?>(?:[^ \t"(<,:;\\]|\\.)+)|.)""",
     re.DOTALL,
 )
 
@@ -118,7 +118,7 @@ def _unquoted(token: str) -> str:
 
 
 PARAMETER = re.compile(
-    r""";([ \t]*+)([A-Za-z0-9!#$&+.^_`{|}~-]+)[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"|([^; \t"]+))"""
+    r""";([ \t]*+)([A-Za-z0-9!#$&+.^_`{|}~-]+)[ \t]*+=[ \t]*+(?:"((?>(?:[^"\\]|\\.)*))"|([^; \t"]+))"""
 )
 
 

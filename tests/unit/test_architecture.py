@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -152,3 +153,13 @@ def test_the_long_running_process_does_not_carry_the_terminal(trees):
     for path in [p for p in MODULES if part_of(p) != "cli"] + light:
         heads = {name.partition(".")[0] for name in imports(trees[path])}
         assert not heads & {"typer", "rich", "click"}, f"{path.name} loads the terminal's libraries"
+
+
+@each_module
+def test_no_possessive_repeat_of_a_group(path, trees):
+    """Python 3.11 before .5, as in Debian 12, matches `(...)*+` wrongly; `(?>(...)*)` is the same everywhere."""
+    texts = [node.value for node in ast.walk(trees[path]) if isinstance(node, ast.Constant)]
+    patterns = [text.decode("latin-1") if isinstance(text, bytes) else text for text in texts]
+    for text in patterns:
+        if isinstance(text, str):
+            assert not re.search(r"\)(?:[*+?]|\{[0-9,]+\})\+", text), text

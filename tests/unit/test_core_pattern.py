@@ -71,6 +71,8 @@ def test_says_what_it_is():
         ("~" + "a?" * 20 + "a" * 20, "too many repeats and choices"),
         ("~.*.*.*x", "too many repeats and choices"),
         ("~^a+b+c+d+$", "too many repeats and choices"),
+        ("~(?:ab){2}+", "which Python before 3.11.5 matches wrongly"),
+        ("~(a)?+b", "which Python before 3.11.5 matches wrongly"),
     ],
 )
 def test_refuses_what_could_run_for_ever(text, says):
@@ -125,3 +127,8 @@ def test_what_is_covered_is_matched(wide, narrow, value):
     one, other = compile_pattern(wide), compile_pattern(narrow)
     if covers(one, other) and other.matches(value):
         assert one.matches(value)
+
+
+@pytest.mark.parametrize("text", ["~a++b", "~[ab]*+c", "~.?+c", "~[^ac]{2,3}+c"])
+def test_a_possessive_repeat_of_one_character_is_taken(text):
+    assert compile_pattern(text).matches("abbc")
