@@ -181,7 +181,7 @@ class Connection(SMTP):
             self._unsent.clear()
             if self._closing or self.transport is None:
                 raise EndOfInput
-            self.transport.write(data)
+            self._writer.write(data)
             if self._paused or self.transport.is_closing():  # type: ignore[attr-defined]  # else nothing to wait for
                 await self._writer.drain()
 
