@@ -26,7 +26,11 @@ ULABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\u0080-\U0010ffff-]*[A-Za-
 # qtextSMTP and quoted-pairSMTP, RFC 5321 §4.1.2; beyond ASCII by RFC 6531 §3.3
 QUOTED = r'"(?>(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*)"'
 
-COMMON = re.compile(rf"<({ATEXT}++(?>(?:\.{ATEXT}++)*))@({LABEL}(?>(?:\.{LABEL})*))>(?: +|$)")
+# The lengths are looked at first: MAX_LOCAL, and MAX_PATH without the brackets.
+COMMON = re.compile(
+    rf"<(?=[^@>]{{1,{MAX_LOCAL}}}@)(?=[^>]{{1,{MAX_PATH - 2}}}>)"
+    rf"({ATEXT}++(?>(?:\.{ATEXT}++)*)@{LABEL}(?>(?:\.{LABEL})*))>(?: +|$)"
+)
 AT_DOMAIN = rf"@{ULABEL}(?>(?:\.{ULABEL})*)"
 ROUTE = re.compile(rf"{AT_DOMAIN}(?>(?:,{AT_DOMAIN})*):")  # A-d-l, RFC 5321 §4.1.2
 MAILBOX = re.compile(
@@ -35,6 +39,12 @@ MAILBOX = re.compile(
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # C0, DEL, C1, and bytes that were not UTF-8
 # What may stand between the addresses of a header field: strings and comments are stepped over whole.
 HEADER_TOKEN = re.compile(r'"(?>(?:[^"\\]|\\.)*)"?|\\.|[<>,;:()]|[^"\\<>,;:()]++', re.DOTALL)
+
+# A header value with one address and nothing strange: bare, or in brackets behind a name.
+SPEC = r"""[^\s"\\<>,;:()@\x00-\x1f\x7f-\x9f\ud800-\udfff]++"""
+ONE_ADDRESS = re.compile(
+    rf"""\s*+(?:({SPEC}@{SPEC})|(?>(?:"[^"\\]*+"|[^"\\<>,;:()]++)*)<({SPEC}@{SPEC})>)\s*+"""
+)
 
 
 class AddressError(ValueError):
@@ -53,8 +63,8 @@ def parse_path(text: str, *, null: bool, utf8: bool) -> tuple[str, str]:
     "<postmaster>" is allowed (RFC 5321 §4.5.1) and comes back as "postmaster". `utf8` says that the client
     asked for SMTPUTF8; without it anything but ASCII is 5.6.7. Raises AddressError, nothing else."""
     match = COMMON.match(text)
-    if match and match.end(1) - match.start(1) <= MAX_LOCAL and match.end(2) <= MAX_PATH - 1:
-        return text[1 : match.end(2)], text[match.end() :].rstrip(" ")
+    if match:
+        return match[1], text[match.end() :].rstrip(" ")
     return _parse_rare(text.lstrip(" "), null=null, utf8=utf8)
 
 
@@ -174,6 +184,13 @@ def address_in(header_value: str) -> str:
 
 def addresses_in(header_value: str) -> list[str]:
     """Every addr-spec of a header value in order, without display names, comments and groups' names."""
+    if len(header_value) <= MAX_HEADER_VALUE and (match := ONE_ADDRESS.fullmatch(header_value)):
+        return [match[1] or match[2]]
+    return _addresses_among(header_value)
+
+
+def _addresses_among(header_value: str) -> list[str]:
+    """The same for any value."""
     found: list[str] = []
     loose: list[str] = []  # the words of the mailbox being read, outside angle brackets
     angle: list[str] | None = None

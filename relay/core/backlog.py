@@ -66,23 +66,24 @@ class Backlog:
 
     def add(self, waiting: Waiting) -> None:
         """Takes note of one that was just stored; one behind a cursor is left to the store."""
-        if waiting.mark > self.horizon or self._parked(waiting):
+        mark, part = waiting.mark, waiting.part
+        if mark > self.horizon or (self.cursors and self._parked(waiting)):
             if self._page is not None:
                 self._late.append(waiting)  # the page under way may or may not have seen it
             return
         if waiting.key in self._known:
             return
-        if self._greedy(waiting.part):
+        if self._greedy(part):
             self._park(waiting)
-            self._forget([one for one in self._timed if one.part == waiting.part and one.mark > waiting.mark])
+            self._forget([one for one in self._timed if one.part == part and one.mark > mark])
             return
         self._take_in(waiting)
-        if len(self) > self.most and waiting.mark < self.horizon:
-            self._draw_in(waiting.mark)
+        if len(self) > self.most and mark < self.horizon:
+            self._draw_in(mark)
 
     def _parked(self, waiting: Waiting) -> bool:
         """Whether its part has a cursor that has not yet passed it."""
-        cursor = self.cursors.get(waiting.part) if self.cursors else None
+        cursor = self.cursors.get(waiting.part)
         return cursor is not None and cursor < waiting.mark
 
     def _greedy(self, part: Part) -> bool:
@@ -108,8 +109,8 @@ class Backlog:
                 self._unknow(one)
 
     def _take_in(self, waiting: Waiting) -> None:
-        self._known.add(waiting.key)
         part = waiting.part
+        self._known.add(waiting.key)
         self._counts[part] = self._counts.get(part, 0) + 1
         heappush(self._timed, waiting)
 

@@ -56,9 +56,17 @@ class Load:
         quick, steady = self._paces(now)
         return ahead / (steady if priority > min(self._in_hand, default=priority) else min(quick, steady))
 
+    def calm(self, now: float) -> bool:
+        """Whether not even the lowest priority would wait for more than a client shall."""
+        if self._count <= 1:
+            return True
+        self._pass(now)
+        most_s = self.wait_most_s
+        return all(self._count * busy_s <= most_s * done for done, busy_s in zip(self._done, self._busy_s, strict=True))
+
     def too_long(self, priority: int, now: float) -> bool:
         """Whether that is more than a client shall wait."""
-        return self._count > 1 and self.wait_s(priority, now) > self.wait_most_s
+        return not self.calm(now) and self.wait_s(priority, now) > self.wait_most_s
 
     def _paces(self, now: float) -> list[float]:
         self._pass(now)
@@ -66,9 +74,11 @@ class Load:
 
     def _pass(self, now: float) -> None:
         """Lets time pass; idle time teaches nothing."""
-        passed = max(now - self._seen, 0.0)
+        if now == self._seen:
+            return
+        passed = now - self._seen
         self._seen = now
-        if self._count and passed:
+        if self._count and passed > 0:
             for at, half_life_s in enumerate(HALF_LIVES_S):
                 kept = 0.5 ** (passed / half_life_s)
                 self._done[at] *= kept

@@ -17,6 +17,7 @@ from math import exp
 # takes 200 at most; fewer than half would make commits small.
 BUSY = 100
 FADE_S = 10.0
+STEP_S = FADE_S / 100  # less fades less than 1 %: it waits for the next message
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ class Shares:
     def _fade(self, now: float) -> None:
         """A clock that goes back fades nothing; streams nobody hears of any more are forgotten."""
         passed = now - self._at
+        if 0 <= passed < STEP_S:
+            return
         self._at = now
         if passed > 0:
             left = exp(-passed / FADE_S)

@@ -195,6 +195,8 @@ class Access:
 
     def _demand(self, reason: str, listener: str, credential: str, address: str) -> None:
         """Listener and credential are two fences: an address must be inside both."""
+        if not credential and listener not in self.senders:
+            return
         account = self.credentials.get(credential)
         fences = (self.senders.get(listener, ()), account.senders if account else ())
         for globs in fences:

@@ -17,7 +17,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def parse_command(line: bytes, *, legacy: bool) -> tuple[str, str | None]:
     """Verb in upper case and argument, None when there is none; bytes that are not UTF-8 become surrogates.
     `line` comes with its end, which must be CRLF (RFC 5321 §2.3.8) unless `legacy`. Raises Refused."""
-    if line.endswith(b"\r\n"):
+    if line[-2:] == b"\r\n":
         text = line[:-2].decode("utf-8", "surrogateescape")
     elif legacy:
         text = line[:-1].decode("utf-8", "surrogateescape")
@@ -27,8 +27,8 @@ def parse_command(line: bytes, *, legacy: bool) -> tuple[str, str | None]:
         raise Refused("control-character")
     verb, _, arg = text.partition(" ")
     verb = verb.upper()
-    if len(line) > (limit := LINE_LIMITS.get(verb, LINE_LIMIT)):
+    if len(line) > LINE_LIMIT and len(line) > (limit := LINE_LIMITS.get(verb, LINE_LIMIT)):
         raise Refused("line-too-long", limit=limit)
     if not verb and not arg.strip():
         raise Refused("empty-line")
-    return verb, arg.strip(" ") or None
+    return verb, (arg.strip(" ") or None) if arg else None

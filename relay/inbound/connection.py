@@ -35,7 +35,7 @@ class Connection(Stream):
         self.peer = ""
         self.peer_port = 0
         self._timeout_handle: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
+        self._deadline = self._rings_at = 0.0
 
     # the life of a connection
 
@@ -119,15 +119,18 @@ class Connection(Stream):
             return
         wait_s = self.settings.idle_timeout_s if duration is None else duration
         self._deadline = self.loop.time() + wait_s
-        if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
-        elif self._timeout_handle.when() > self._deadline:
+        if self._timeout_handle is None or self._rings_at > self._deadline:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timeout_handle is not None:
             self._timeout_handle.cancel()
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+        self._rings_at = self._deadline
+        self._timeout_handle = self.loop.call_at(self._rings_at, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
         if self.loop.time() < self._deadline:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+            self._set_timer()
             return
         self._timed_out()
 
@@ -139,9 +142,11 @@ class Connection(Stream):
 def encode(answer: Reply) -> bytes:
     """The reply on the wire: each line with its code and enhanced code (RFC 5321 §4.2.1, RFC 2034 §4)."""
     code, enhanced = answer.code, f"{answer.enhanced} " if answer.enhanced else ""
-    texts = [f"{enhanced}{printable(line)}" for line in answer.lines]
-    lines = [f"{code}-{text}\r\n" for text in texts[:-1]]
-    return "".join([*lines, f"{code} {texts[-1]}\r\n"]).encode()
+    *first, last = answer.lines
+    text = f"{code} {enhanced}{printable(last)}\r\n"
+    for line in reversed(first):
+        text = f"{code}-{enhanced}{printable(line)}\r\n{text}"
+    return text.encode()
 
 
 def _plain(address: str) -> str:

@@ -9,9 +9,8 @@ when the message is not stored after all.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.core.envelope import Client, Submission
 from relay.core.events import Event
@@ -21,6 +20,7 @@ from relay.core.prose import prose
 from relay.core.quota import Allowance, Day, Meter, Stock
 from relay.core.reply import Reply
 from relay.core.shares import Shares
+from relay.inbound.account import Account, whole_wait_s
 from relay.inbound.crowd import past_share
 from relay.inbound.disk import Disk
 from relay.inbound.refusals import Refused
@@ -37,27 +37,7 @@ Recall = Callable[[str], Awaitable[Mapping[str, object]]]
 Remember = Callable[[str, Mapping[str, object]], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class Account:
-    """What one credential, or one listener's clients without, have sent."""
-
-    allowance: Allowance
-    meter: Meter | None
-    day: Day
-
-    def take(self, number: int, now: float) -> None:
-        if self.meter:
-            self.meter.take(number, now)
-        self.day.take(number, now)
-
-    def give(self, number: int, now: float) -> None:
-        if self.meter:
-            self.meter.give(number)
-        self.day.take(-number, now)
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """The answer: a refusal with its reason, or a place with the stream, tags and hold that are to be."""
 
     decision: Decision
@@ -156,6 +136,7 @@ class Gatekeeper(Gate):
         self._saved: dict[str, tuple[int, int]] = {}
         self._meters: dict[str, Meter] = {}
         self._coming: dict[str, tuple[int, int]] = {}
+        self._coming_bytes = 0
         self.shares = Shares()
         self.crowd: Callable[[], int] | None = None
         self._likeness: dict[str, tuple[Guard, Likeness]] = {}
@@ -181,6 +162,7 @@ class Gatekeeper(Gate):
         name = passage.into.name
         messages, size = self._coming[name]
         self._coming[name] = (messages - 1, size - passage.size)
+        self._coming_bytes -= passage.size
         if stored:
             return
         if meter := self._meters.get(name):
@@ -206,14 +188,15 @@ class Gatekeeper(Gate):
         coming = self._coming.get(stream.name, (0, 0))
         self.disk.look(now)
         free = self.disk.free + self.stock().reusable
-        if free - sum(one for _, one in self._coming.values()) - size < self.disk.kept:
+        if free - self._coming_bytes - size < self.disk.kept:
             return denied(decision, stream, Refused("disk-reserve"))
         if stream.quota is not None and (refused := self._over_quota(stream, coming, size, free, now)):
             return denied(decision, stream, refused)
         who, account = self._account(client)
-        if account is not None and (refused := _over_allowance(who, account, number, now)):
+        if account is not None and (refused := account.refusal(who, number, now)):
             return denied(decision, stream, refused)
         self._coming[stream.name] = (coming[0] + 1, coming[1] + size)
+        self._coming_bytes += size
         self.shares.take(stream.name, now)
         if meter := self._meters.get(stream.name):
             meter.take(1, now)
@@ -232,7 +215,7 @@ class Gatekeeper(Gate):
             return Refused(QUOTA_REASONS[what], stream=stream.name)
         meter = self._meter(stream)
         if meter is not None and (ready := meter.ready_at(1, now)) > now:
-            return Refused("quota-rate", stream=stream.name, pace=meter.pace.text, seconds=_wait(ready, now))
+            return Refused("quota-rate", stream=stream.name, pace=meter.pace.text, seconds=whole_wait_s(ready, now))
         if self.crowd is None and self.shares.over(stream.name, quota.accepts, self.under_way, now):
             return past_share(stream.name, quota)
         return None
@@ -281,19 +264,3 @@ class Gatekeeper(Gate):
 def denied(decision: Decision, stream: Stream, refused: Refused) -> Passage:
     """The answer no."""
     return Passage(decision, stream, refused.reply, refused.reason)
-
-
-def _over_allowance(who: str, account: Account, number: int, now: float) -> Refused | None:
-    """The refusal for a client that has sent what it may."""
-    daily = account.allowance.daily
-    if daily and (ready := account.day.ready_at(number, daily, now)) > now:
-        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ready))
-        return Refused("client-daily", client=who, limit=daily, when=when)
-    if account.meter and (ready := account.meter.ready_at(number, now)) > now:
-        return Refused("client-rate", client=who, pace=account.meter.pace.text, seconds=_wait(ready, now))
-    return None
-
-
-def _wait(ready: float, now: float) -> int:
-    """Whole seconds to wait, at least one."""
-    return max(1, round(ready - now))

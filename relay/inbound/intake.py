@@ -10,11 +10,11 @@ relay/inbound/refusals.py.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from relay.core.address import MAX_HEADER_VALUE, address_in, addresses_in, domain_of
 from relay.core.content import Content
@@ -44,6 +44,8 @@ from relay.queue.store import CONFLICT, REPEAT, STORED, Receipt, StoreBroken, St
 
 log = logging.getLogger("relay.inbound")
 
+HOUR_S, DAY_HOURS = 3600, 24
+
 Recorded = Mapping[str, object] | None
 KEY_USED = (
     "idempotency key {key} was used for message {first}, which differs: send what was sent then, or give this message"
@@ -51,14 +53,14 @@ KEY_USED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), what
-    the event log is to remember of the decision, and its idempotency key."""
+class Plan(NamedTuple):
+    """What is to become of a message that may come in: its decision and stream, when it is due (Unix s), its size
+    as it came (bytes), what the event log is to remember of the decision, and its idempotency key."""
 
     decision: Decision
     stream: Stream
     due_at: float
+    came_bytes: int
     recorded: Recorded
     once: Once | None
 
@@ -106,24 +108,25 @@ class Intake:
         if decision.refusal is not None:
             return self._refuse(submission, "policy", decision.refusal, route=decision.route, recorded=recorded)
         assert decision.stream is not None, "a decision without refusal has its stream"
-        if self.load.too_long(decision.stream.priority, asyncio.get_running_loop().time()):
+        clock = asyncio.get_running_loop().time
+        if self.load.too_long(decision.stream.priority, clock()):
             return self._refuse(submission, "overloaded", route=decision.route)
         for author in authors(headers):
             if refusal := self.access.check_from(client, author):
                 return self._refuse(submission, "from-denied", refusal, route=decision.route)
-        if refusal := self._too_far(requests.send_at, submission, standing.ahead_s, decision.stream):
+        ahead_s, stream = standing.ahead_s, decision.stream
+        if requests.send_at and (refusal := self._too_far(requests.send_at, submission, ahead_s, stream)):
             return self._refuse(submission, "request-header", refusal, route=decision.route)
         passage = await self.gate.ask(submission, headers, decision)
         if passage.refusal is not None:
             return self._refuse(submission, passage.reason, passage.refusal, route=decision.route)
         found: Reply | Receipt | None = None
-        clock, priority = asyncio.get_running_loop().time, passage.into.priority
+        priority = passage.into.priority
         self.load.enter(priority, clock())
         try:
-            plan = Plan(
-                passage.decision, passage.into, max(requests.send_at, submission.received_at), recorded,
-                await once(submission, requests.key, self.key_window_s, self.desk),
-            )  # fmt: skip
+            key = await once(submission, requests.key, self.key_window_s, self.desk) if requests.key else None
+            due_at = max(requests.send_at, submission.received_at)
+            plan = Plan(passage.decision, passage.into, due_at, facts.size, recorded, key)
             found = await self._finish(submission, headers, plan)
         finally:
             self.load.leave(priority, clock())
@@ -138,6 +141,8 @@ class Intake:
     def crowded(self, listener: str, credential: str, now: float) -> bool:
         """Whether mail of this client would wait too long; asked at MAIL, before it sends anything. Where the
         stream is not settled yet the message may be of the highest, which is told last."""
+        if self.load.calm(now):
+            return False
         standing = self._standing_of(listener, credential)
         streams = self.policy().streams
         one = streams.get(standing.stream)
@@ -147,8 +152,11 @@ class Intake:
     def kept(self, listener: str, credential: str) -> float:
         """The share of the memory for messages that mail of this client must leave free: what higher streams
         reserve, where its own stream is settled before it begins."""
+        stream = self._standing_of(listener, credential).stream
+        if not stream:
+            return 0.0
         streams = self.policy().streams
-        one = streams.get(self._standing_of(listener, credential).stream)
+        one = streams.get(stream)
         return sum(each.reserve for each in streams.values() if one and each.priority > one.priority)
 
     async def _finish(self, submission: Submission, headers: Headers, plan: Plan) -> Reply | Receipt:
@@ -180,7 +188,7 @@ class Intake:
             stream.name, stream.pool, decision.route,
             credential=client.credential, client=client.address, listener=client.listener,
             held=decision.hold or bool(held_by), held_by=held_by, priority=stream.priority, tags=decision.tags,
-            facts=plan.recorded, came_bytes=submission.content.size, once=plan.once, content=content,
+            facts=plan.recorded, came_bytes=plan.came_bytes, once=plan.once, content=content,
         )  # fmt: skip
 
     async def _store(self, submission: Submission, message: Prepared) -> Reply | Receipt:
@@ -199,17 +207,16 @@ class Intake:
         return receipt
 
     def _standing_of(self, listener: str, credential: str) -> Standing:
-        return together(
-            self.listeners.get(listener, NO_STANDING), self.credentials.get(credential, NO_STANDING)
-        )
+        found = self.listeners.get(listener, NO_STANDING)
+        return together(found, self.credentials.get(credential, NO_STANDING)) if credential else found
 
     def _facts(self, submission: Submission, headers: Headers, requests: Requests, forced: str) -> Facts:
         client, envelope = submission.client, submission.envelope
         return Facts(
             listener=client.listener, client=client.address, credential=client.credential,
-            sender=envelope.sender, recipients=tuple(one.address for one in envelope.recipients),
+            sender=envelope.sender, recipients=tuple([one.address for one in envelope.recipients]),
             headers=headers, size=submission.content.size,
-            hour=datetime.datetime.fromtimestamp(submission.received_at, datetime.UTC).hour,
+            hour=int(submission.received_at // HOUR_S) % DAY_HOURS,  # Unix time has no leap seconds
             chosen_stream=requests.stream, forced_stream=forced, chosen_tags=requests.tags,
         )  # fmt: skip
 

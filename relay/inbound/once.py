@@ -10,10 +10,8 @@ from relay.core.message import Once
 from relay.prepare.signing import SigningDesk
 
 
-async def once(submission: Submission, key: str, window_s: float, desk: SigningDesk) -> Once | None:
-    """The key of a submission, None without one. A long body is read in the desk's thread."""
-    if not key:
-        return None
+async def once(submission: Submission, key: str, window_s: float, desk: SigningDesk) -> Once:
+    """The key of a submission. A long body is read in the desk's thread."""
     in_memory = isinstance(submission.content.body, MemoryBody)
     digest = digest_of(submission) if in_memory else await desk.apart(lambda: digest_of(submission))
     return Once(owner_of(submission.client), key, digest, submission.received_at + window_s)

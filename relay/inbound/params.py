@@ -7,7 +7,7 @@ Parameters: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, N
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.core.address import AddressError, parse_path
 from relay.core.envelope import Recipient
@@ -29,8 +29,7 @@ RCPT_SYNTAX = "RCPT TO:<address> [parameters]"
 NOTHING = frozenset[str]()
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(NamedTuple):
     """MAIL as understood: `size` is what the client announced in bytes, 0 when it did not."""
 
     sender: str
@@ -74,7 +73,9 @@ def parse_rcpt(arg: str, *, utf8: bool, postmaster: str) -> Recipient:
     if arg[:3].upper() != "TO:":
         raise Refused("syntax", syntax=RCPT_SYNTAX)
     address, rest = _path(arg[3:], null=False, utf8=utf8)
-    given = _parameters(rest) if rest else {}
+    if not rest and "@" in address:
+        return Recipient(address)
+    given = _parameters(rest)
     notify, orcpt = _notify(given), _orcpt(given, utf8=utf8)
     _none_left(given)
     if "@" not in address:

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class Receiver:
     """Takes one message: `feed` until it gives the rest, `finish` once, `release` always."""
 
-    __slots__ = ("_budget", "_front", "_header", "_kept", "_path", "_settings", "_spool", "_taken", "_trouble",
-                 "_try_at", "_writer", "reader")  # fmt: skip
+    __slots__ = ("_budget", "_front", "_header", "_kept", "_path", "_settings", "_spool", "_taken",
+                 "_trouble", "_try_at", "_writer", "reader")  # fmt: skip
 
     def __init__(self, settings: ListenerSettings, budget: Budget, spool: Spool | None, kept: float = 0.0) -> None:
         self.reader = DataReader(repair=settings.legacy)
@@ -72,13 +72,12 @@ class Receiver:
         if not self._budget.take(amount, self._kept):
             raise Refused("out-of-memory")
         self._taken += amount
-        if self._spool is not None and size > self._most_in_memory():
+        if self._spool is not None and (size > self._try_at or (size > TIGHT_BYTES and self._short())):
             self._spill(self._spool)
 
-    def _most_in_memory(self) -> int:
-        if self._front or not self._budget.tight:
-            return self._try_at
-        return min(self._try_at, TIGHT_BYTES)
+    def _short(self) -> bool:
+        """Whether memory is short and this message, of some size, shall leave it."""
+        return not self._front and self._budget.tight
 
     def _spill(self, spool: Spool) -> None:
         """Moves the body to a file once the header is known to be complete."""

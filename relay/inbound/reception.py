@@ -7,7 +7,7 @@ import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay.core.envelope import Submission
 from relay.core.events import Event
@@ -105,8 +105,8 @@ class Guest(Protocol):
 
 class Reception:
     """Shared by the sessions of one listener; `settings`, `tls` may be replaced while it runs: sessions
-    take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds the
-    tasks in which accepted mail is being stored; `crowded` says by listener, credential and the loop's time
+    take them when they begin. `takes` says which addresses a listener for bounces has; `commits` holds a
+    future for each message that is being stored; `crowded` says by listener, credential and the loop's time
     whether one more message would wait too long, `kept` which share of the memory is not for such mail. Whoever
     has a file descriptor of `descriptors` or above is sent away."""
 
@@ -139,7 +139,7 @@ class Reception:
         self.crowded, self.kept, self.descriptors = crowded, kept, descriptors
         self.draining = False
         self.sessions: set[Guest] = set()
-        self.commits: set[asyncio.Task[Reply]] = set()
+        self.commits: set[asyncio.Future[None]] = set()
         self.seats: Seating = seats or Seats()
         self._left = asyncio.Event()
 
@@ -171,7 +171,7 @@ class Reception:
         self._left.clear()
         leaving = asyncio.ensure_future(self._left.wait())
         try:
-            ends = [leaving, *self.commits]
+            ends: list[asyncio.Future[Any]] = [leaving, *self.commits]
             await asyncio.wait(ends, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             leaving.cancel()

@@ -15,7 +15,7 @@ from relay.core.reply import Reply, reply
 from relay.inbound.sendat import NAME as SEND_AT
 from relay.inbound.sendat import read_send_at
 
-PREFIX = "x-relay-"
+PREFIX = b"x-relay-"
 KNOWN = ("X-Relay-Stream", "X-Relay-Tag", SEND_AT, "X-Relay-Idempotency-Key")
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 TAG = re.compile(r"\s*([A-Za-z0-9_.-]{1,64})\s*=\s*([^,\x00-\x1f\x7f]{1,200}?)\s*")
@@ -39,7 +39,7 @@ NOTHING = Requests()
 def read_requests(headers: Headers, *, choices: Collection[str], who: str) -> Requests | Reply:
     """The requests in a message, or the refusal of one that is unknown, malformed or not this client's
     right. `choices`: the streams `who` may choose."""
-    asked = [field.name.decode() for field in headers.fields if field.name.startswith(PREFIX.encode())]
+    asked = [field.name.decode() for field in headers.fields if field.name[:8] == PREFIX]
     if not asked:
         return NOTHING
     for name in asked:

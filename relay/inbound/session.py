@@ -14,6 +14,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 from relay.core.reply import Reply
 from relay.inbound.auth import ask_password
@@ -48,6 +49,7 @@ class Session(Transaction):
         super().__init__(reception, loop)
         self.errors = 0
         self.auth_failures = 0
+        self._legacy = reception.settings.legacy
         self._oldest = 0.0
 
     def _begin(self) -> None:
@@ -111,8 +113,8 @@ class Session(Transaction):
         """One command and what comes of it."""
         try:
             self._check_patience()
-            verb, arg = parse_command(await self.read_line(), legacy=self.settings.legacy)
-            await self._verb(verb)(self, arg)
+            verb, arg = parse_command(await self.read_line(), legacy=self._legacy)
+            await (VERBS.get(verb) or self._no_verb(verb))(self, arg)
         except Refused as refused:
             await self._refuse(refused)
         except (EndOfInput, OSError, asyncio.IncompleteReadError):
@@ -133,10 +135,7 @@ class Session(Transaction):
             if self._deadline - self.settings.idle_timeout_s > self._oldest:
                 raise Refused("session-too-old", hostname=self.hostname)
 
-    def _verb(self, verb: str) -> Callable[[Session, str | None], Awaitable[None]]:
-        method = VERBS.get(verb)
-        if method is not None:
-            return method
+    def _no_verb(self, verb: str) -> NoReturn:
         if verb in NOT_IMPLEMENTED:
             raise Refused("not-implemented")
         raise Refused("not-a-browser" if verb in BROWSER else "unknown-command")

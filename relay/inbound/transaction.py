@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass, field
 
 from relay.core.address import is_route, literal
@@ -15,6 +14,7 @@ from relay.core.ids import message_id
 from relay.core.reply import Reply
 from relay.inbound.connection import Connection, encode
 from relay.inbound.credentials import Credential
+from relay.inbound.entropy import id_entropy
 from relay.inbound.params import Mail, parse_mail, parse_rcpt
 from relay.inbound.receive import Receiver
 from relay.inbound.reception import Reception
@@ -156,28 +156,29 @@ class Transaction(Connection):
         """Reads to the end of the message, at more than a trickle."""
         settings, loop = self.settings, self.loop
         self.receiving = True
-        started = loop.time()
+        grace_until = loop.time() + settings.data_grace_s
         while True:
-            now = loop.time()
-            earned_s = max(receiver.reader.size, 0) / settings.data_min_bytes_per_s
-            slow_at = started + settings.data_grace_s + earned_s
-            self._reset_timeout(max(min(settings.data_timeout_s, slow_at - now), 0.001))
+            left_s = grace_until + receiver.reader.size / settings.data_min_bytes_per_s - loop.time()
+            self._reset_timeout(max(min(settings.data_timeout_s, left_s), 0.001))
             rest = receiver.feed(await self.read_chunk())
             if rest is not None:
                 self.unread(rest)
                 return receiver.finish()
 
     async def _commit(self, receiver: Receiver, envelope: Envelope, content: Content) -> None:
-        """Hands the message over in a task of its own: a client that goes away now changes nothing."""
+        """Hands the message over; nothing cancels this, so a client that goes away now changes nothing."""
         self._reset_timeout(BUSY_S)
         now = self.reception.clock()
         submission = Submission(
-            message_id(now, os.urandom(6)), now, self._whoever(utf8=envelope.utf8), envelope, content
+            message_id(now, id_entropy()), now, self._whoever(utf8=envelope.utf8), envelope, content
         )
-        task = self.loop.create_task(self._accept(receiver, submission))
-        self.reception.commits.add(task)
-        task.add_done_callback(self.reception.commits.discard)
-        answer = await asyncio.shield(task)
+        done = self.loop.create_future()
+        self.reception.commits.add(done)
+        try:
+            answer = await self._accept(receiver, submission)
+        finally:
+            self.reception.commits.discard(done)
+            done.set_result(None)
         self.silent_commands = 0
         self.say(encode(answer))
         if answer.code == 421:
@@ -186,17 +187,20 @@ class Transaction(Connection):
 
     async def _accept(self, receiver: Receiver, submission: Submission) -> Reply:
         """The reply for the message; a fault of ours is temporary and tells nothing (RFC 5321 §4.2.1)."""
-        answer = Refused("internal").reply
+        answer: Reply | None = None
         try:
             answer = await self.reception.accept(submission)
+            return answer
         except Exception:
             log.exception("message %s from %s could not be accepted", submission.id, self.peer)
-            self._note("internal", answer, sender=submission.envelope.sender)
+            fault = Refused("internal").reply
+            self._note("internal", fault, sender=submission.envelope.sender)
+            return fault
         finally:
             receiver.release()
-            if answer.severity != 2 or self.settings.accepts == BOUNCES:  # reports are read, never kept
+            kept = answer is not None and answer.code < 300 and self.settings.accepts != BOUNCES
+            if not kept:  # reports are read, never kept
                 receiver.discard()
-        return answer
 
     def _whoever(self, *, utf8: bool) -> Client:
         """The client as the message will remember it; built once until something about it changes."""

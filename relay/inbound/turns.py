@@ -35,26 +35,26 @@ class Turns:
         loop = asyncio.get_running_loop()
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._next)
+            loop.call_soon(self._next, loop)
             return
         turn: asyncio.Future[None] = loop.create_future()
         self._number += 1
         heappush(self._waiting, (-priority, self._number, turn))
         await turn
 
-    def _next(self) -> None:
-        now, loop = self._clock(), asyncio.get_running_loop()
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = self._clock()
         if self._given_at:
             self._open_until = now + (now - self._given_at) * DOOR_SHARE
             self._given_at = 0.0
         if len(self._waiting) >= CROWD and now < self._open_until:
-            loop.call_soon(self._next)
+            loop.call_soon(self._next, loop)
             return
         while self._waiting:
             turn = heappop(self._waiting)[2]
             if not turn.done():  # else its client has gone
                 turn.set_result(None)
                 self._given_at = now
-                loop.call_soon(self._next)
+                loop.call_soon(self._next, loop)
                 return
         self._busy = False

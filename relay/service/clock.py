@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from relay.core.clock import STEP_S, Taken, taken_up
@@ -28,9 +29,8 @@ EXACT_S = 0.001  # closer than this nobody can tell the two apart
 TIMES = ("due_at", "until", "since")  # details of events that are times
 
 
-def since_boot() -> float:
-    """Seconds that passed, those in which the machine slept included (clock_gettime(2))."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+# Seconds that passed, those in which the machine slept included (clock_gettime(2)).
+since_boot = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 
 class Clock:
@@ -48,7 +48,7 @@ class Clock:
 
     def offset_s(self) -> float:
         """By how much the wall clock is ahead of the line; 0 unless it was set."""
-        ahead = self._wall() - self()
+        ahead = self._wall() - self._base - self._steady()
         return ahead if abs(ahead) >= EXACT_S else 0.0
 
     def wall(self, at: float) -> float:

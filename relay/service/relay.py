@@ -182,7 +182,7 @@ class Relay:
 
     def _own_doors(self, sockets: Sockets) -> Doors:
         ways = Ways(
-            self.gate, self.store.put, self.bus.publish, self.store.spool, self.feedback, self.shaping.held_by
+            self.gate, self.store.put_soon, self.bus.publish, self.store.spool, self.feedback, self.shaping.held_by
         )
         inlet = Inlet(self.config, self.rules, ways, policy=self.policy, keys=self.keys, desk=self.desk)
         return OwnDoors(inlet, sockets, self.metrics)

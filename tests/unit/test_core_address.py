@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.address import (
+    ONE_ADDRESS,
     AddressError,
+    _addresses_among,
     address_in,
     addresses_in,
     domain_of,
@@ -185,6 +187,16 @@ HEADERS = [
 def test_addresses_in_header_values(value: str, found: list[str]) -> None:
     assert addresses_in(value) == found
     assert address_in(value) == (found[0] if found else "")
+
+
+@given(st.text("a@b. \"<>,;:()\\\x01\x85\u2003é\udc80\n", max_size=30))
+def test_the_way_for_common_header_values_finds_what_the_other_one_does(value: str) -> None:
+    assert addresses_in(value) == _addresses_among(value)
+
+
+@pytest.mark.parametrize("value", ["a@b", " Ann <a@b>", '"Shop, Inc." <news@shop.example>', "<é@b>"])
+def test_common_header_values_take_the_short_way(value: str) -> None:
+    assert ONE_ADDRESS.fullmatch(value)
 
 
 def test_a_header_value_of_any_length_is_read_in_bounded_time() -> None:

@@ -26,6 +26,18 @@ def test_a_relay_of_which_nothing_is_known_takes_mail():
     assert load.too_long(NEWS, 0.0)
 
 
+def test_a_calm_relay_makes_nobody_wait_and_one_that_is_not_only_the_lower_ones():
+    load = Load()
+    assert load.calm(0.0)
+    for _ in range(500):
+        load.enter(CODES, 0.0)
+    assert load.calm(0.0)
+    load.enter(NEWS, 0.0)
+    assert not load.calm(0.0)
+    assert load.too_long(NEWS, 0.0)
+    assert not load.too_long(CODES, 0.0)
+
+
 def test_the_wait_is_what_is_in_hand_at_the_pace_of_late():
     load = Load()
     now = worked(load, 40, 20)
