@@ -149,7 +149,8 @@ class Session(Transaction):
             means = REFUSALS[refused.reason].means
             log.info("%s on listener %s was told %s (%s)", self.peer, self.settings.name, answer, means)
         counts = REFUSALS[refused.reason].counts
-        if counts is Counts.ALWAYS or (counts is Counts.STRANGERS and not self.trusted):
+        forgiven = refused.reason == "mail-first" and self.mail_refused
+        if not forgiven and (counts is Counts.ALWAYS or (counts is Counts.STRANGERS and not self.trusted)):
             self.errors += 1
         if answer.code != 421 and self.errors < self.settings.max_errors:
             return

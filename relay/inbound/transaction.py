@@ -53,6 +53,7 @@ class Transaction(Connection):
         self.credential: Credential | None = None
         self.tls_version = ""
         self.draft: Draft | None = None
+        self.mail_refused = False  # what a trusted client pipelined behind it (RFC 2920 §3.1) is no error of its own
         self.receiving = False
         self.silent_commands = 0
         self._client: Client | None = None
@@ -82,7 +83,7 @@ class Transaction(Connection):
             raise Refused("hello-first")
         if self.draft is not None:
             raise Refused("nested-mail")
-        trusted = self.trusted
+        trusted = self.mail_refused = self.trusted
         if not trusted and self.settings.auth != "none":
             raise Refused("auth-needed" if self.auth_open or not self.reception.tls else "tls-needed")
         mail = parse_mail(arg or "")
@@ -91,7 +92,7 @@ class Transaction(Connection):
         if trusted:
             self._check_rights(mail.sender)
             self._check_load()
-        self.draft = Draft(mail)
+        self.draft, self.mail_refused = Draft(mail), False
         self.say(SENDER_OK)
 
     def _check_rights(self, sender: str) -> None:
