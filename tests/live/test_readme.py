@@ -26,7 +26,7 @@ NOT_RUN = {  # command → why not here; what it names is checked instead
     "make run": "installs from the network; its recipe is what the fixture below does",
     "make test": "is what runs this",
     ". .venv/bin/activate": "needs make run",
-    "python3 -m venv /opt/relay": "writes outside the checkout",
+    "/usr/bin/python3 -m venv /opt/relay": "writes outside the checkout",
     "/opt/relay/bin/pip install --constraint constraints.txt .": "installs from the network",
     "ln -s /opt/relay/bin/relay /usr/local/bin/relay": "writes outside the checkout",
     "ln -s /opt/relay/bin/relay /usr/sbin/sendmail": "writes outside the checkout",

@@ -170,7 +170,7 @@ def test_a_crowd_of_newsletters_is_sent_away_and_codes_come_in(relay, receive):
         assert said[:180].count(250) + said[:180].count(451) == 180
         if 451 in said:
             break
-    assert said[:180].count(250) >= 100
+    assert said[:180].count(250) >= 100 - len(codes)  # of the hundred that make it busy some may be codes
     assert one.total("relay_refused_messages_total", 'reason="quota-accepts"') == said.count(451) > 0
     with one.smtp() as smtp:
         assert answer(smtp, letter("news", NEWS), to)[0] == 250  # the crowd is gone
