@@ -29,6 +29,7 @@ from relay.queue import operating, reading, state, stock
 from relay.queue.ballast import Ballast
 from relay.queue.checking import Findings, check
 from relay.queue.ending import begin, finish
+from relay.queue.gathering import Gathering
 from relay.queue.hop import checkpoint, hop, in_transaction
 from relay.queue.housework import Housework
 from relay.queue.opening import PAGE_BYTES, abandon, open_reader, open_writer
@@ -62,14 +63,13 @@ class SqliteStore(Questions):
         self.stock = Stock()
         self.unclean = False  # the last process did not close the queue
         self._path, self._writer = path, writer
-        self._housework = Housework(writer)
+        self._housework, self._gathering = Housework(writer), Gathering()
         self._stored, self._committed = stored, committed
         self._next: list[tuple[Prepared, asyncio.Future[Receipt]]] = []
         self._settlements: list[Settlement] = []
         self._settled: asyncio.Future[Refused] | None = None
-        self._wake = asyncio.Event()
         self._closing = self._dropped = False
-        self._reason = ""
+        self._reason, self._wake = "", asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -224,6 +224,7 @@ class SqliteStore(Questions):
             if not self._wake.is_set() and not await self._woken():
                 await self._housework.tidy(self.stock, copying=self.spool.leases.any)
                 continue
+            await self._gathering.more(len(self._next))
             self._wake.clear()
             await self._commit_group()
             await self._housework.after_commit()
@@ -247,7 +248,7 @@ class SqliteStore(Questions):
             self._take_back(settlements, settled)
             await self._refuse(taken, error)
             return
-        self._committed(time.perf_counter() - begun, len(group.stored))
+        self._committed(self._gathering.ended() - begun, len(group.stored))
         self.stock.move(group.moved)
         self.stock.reusable = group.reusable
         self._housework.unchecked += PAGES_EACH * PAGE_BYTES * (len(taken) + len(settlements))
@@ -289,7 +290,6 @@ class SqliteStore(Questions):
             elif not taken:
                 await hop(self._writer, self._ballast.throw_off)
             self._wake.set()
-
 
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await hop(self._writer, partial(in_transaction, work=work))
