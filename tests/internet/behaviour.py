@@ -44,12 +44,14 @@ class Greylist:
 @dataclass(frozen=True, slots=True)
 class Block:
     """After so many messages a client address gets nothing but this reply as the first word, for a time; then all
-    is forgiven. Connections that are open when it begins hear `inside` at MAIL, and may go on after a 5xx."""
+    is forgiven. Connections that are open when it begins hear `inside` at MAIL, and may go on after a 5xx.
+    `only` one address, where it is given, is treated so."""
 
     after: int
     for_s: float
     reply: str = BLOCKED
     inside: str = CLOSING
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True)

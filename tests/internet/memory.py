@@ -73,7 +73,7 @@ class Memory:
 
     def _blocked(self, client: str, now: float) -> str:
         block: Block | None = self.provider.block
-        if block is None or self.taken[client] < block.after:
+        if block is None or self.taken[client] < block.after or block.only not in {"", client}:
             return ""
         until = self._blocked_until.setdefault(client, now + block.for_s)
         return block.reply if now < until else ""
