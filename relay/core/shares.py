@@ -41,7 +41,7 @@ class Shares:
 
     def over(self, stream: str, most: float, under_way: int, now: float) -> bool:
         """Whether a stream that may take `most` (0 to 1; 0: any part) must wait, with so many messages under way."""
-        return is_over(self.of(stream, now), most, under_way, self.busy)
+        return shares_count(most, under_way, self.busy) and self.of(stream, now) > most
 
     def _fade(self, now: float) -> None:
         """A clock that goes back fades nothing; streams nobody hears of any more are forgotten."""
@@ -54,6 +54,6 @@ class Shares:
             self._came = {stream: count * left for stream, count in self._came.items() if count * left > 1e-3}
 
 
-def is_over(share: float, most: float, under_way: int, busy: int = BUSY) -> bool:
-    """Whether a stream that has this share and may take `most` must wait; see `Shares.over`."""
-    return bool(most) and under_way >= busy and share > most
+def shares_count(most: float, under_way: int, busy: int = BUSY) -> bool:
+    """Whether a stream that may take `most` is asked for its share at all: only while the relay is busy."""
+    return bool(most) and under_way >= busy

@@ -42,6 +42,7 @@ class Turn(NamedTuple):
 
 IDLE, QUIT = Turn(Step.IDLE), Turn(Step.QUIT)
 
+
 class Block(NamedTuple):
     """Which gate lets no further connection pass, why, and when to ask again (Unix s, or infinite)."""
 

@@ -14,7 +14,7 @@ from relay.core.envelope import Submission
 from relay.core.events import Event
 from relay.core.reply import Reply
 from relay.core.report import READ_BYTES
-from relay.core.shares import is_over
+from relay.core.shares import shares_count
 from relay.core.tokens import decode
 from relay.inbound.board import Board
 from relay.inbound.crowd import past_share
@@ -44,7 +44,11 @@ class FrontGate(Gate):
     def count(self, submission: Submission, decision: Decision, stream: Stream) -> Passage:
         """What is past its stream's share of a busy relay waits; all else may pass, and is counted as under way."""
         crowd, quota = self.board.crowd, stream.quota
-        if quota is not None and is_over(crowd.of(stream.name), quota.accepts, self.board.under_way()):
+        if (
+            quota is not None
+            and shares_count(quota.accepts, self.board.under_way())
+            and crowd.of(stream.name) > quota.accepts
+        ):
             return denied(decision, stream, past_share(stream.name, quota))
         crowd.take(self.number, stream.name, time.monotonic())
         self.board.go_on(self.number, 1)
